@@ -1,0 +1,50 @@
+"""`from utils.prelude import *`: the one setup line of a chapter.
+
+It brings the few names every chapter uses, which chapter 0 lists, and switches
+gradients off: the analyses need none, and the trainer turns them on for itself.
+"""
+
+import math
+
+import torch
+from einops import einsum, rearrange, reduce
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens import FactoredMatrix
+from transformer_lens.model_bridge import TransformerBridge
+
+from utils.corpus import START_ID, load_tokenizer, stdlib_corpus
+from utils.exercises import exercise, hint, predict, progress, solution
+from utils.model import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+    load_model,
+)
+
+__all__ = [
+    "START_ID",
+    "AttentionOnlyConfig",
+    "AttentionOnlyTransformer",
+    "FactoredMatrix",
+    "Float",
+    "Int",
+    "Tensor",
+    "TransformerBridge",
+    "as_bridge",
+    "einsum",
+    "exercise",
+    "hint",
+    "load_model",
+    "load_tokenizer",
+    "math",
+    "predict",
+    "progress",
+    "rearrange",
+    "reduce",
+    "solution",
+    "stdlib_corpus",
+    "torch",
+]
+
+torch.set_grad_enabled(False)
