@@ -75,8 +75,8 @@ def kl_to_bigram(
     Example:
         >>> from utils.handmade import model_from_table
         >>> table = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
-        >>> round(kl_to_bigram(model_from_table(table), table, torch.ones(2) / 2), 6)
-        0.0
+        >>> abs(kl_to_bigram(model_from_table(table), table, torch.ones(2) / 2)) < 1e-6
+        True
 
     Source: F-41.
     """
@@ -105,7 +105,7 @@ def kneser_ney_loss(
     Example:
         >>> text = torch.tensor([[0, 1, 2, 1, 2]])
         >>> round(kneser_ney_loss(text, text, d_vocab=3), 3)
-        0.697
+        0.352
 
     Source: F-41.
     """
@@ -136,7 +136,7 @@ def top_bigrams(
 
     Example:
         >>> from utils.model import load_model
-        >>> [word for word, _ in top_bigrams(load_model("zero_layer"), " import", k=3)]
+        >>> [word for word, p in top_bigrams(load_model("zero_layer"), " name", k=3)]
         [...]
 
     Source: F-40, F-43.

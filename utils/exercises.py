@@ -329,6 +329,8 @@ def _equal(one, two) -> bool:
     if isinstance(one, list | tuple) and isinstance(two, list | tuple):
         same = [_equal(a, b) for a, b in zip(one, two, strict=False)]
         return len(one) == len(two) and all(same)
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_equal(one[k], two[k]) for k in one)
     if isinstance(one, NUMBERS) and isinstance(two, NUMBERS):
         one, two = torch.as_tensor(one), torch.as_tensor(two)
         if one.shape != two.shape or one.is_complex() != two.is_complex():

@@ -11,7 +11,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
 
-__all__ = ["model_from_table", "random_model"]
+__all__ = ["model_from_table", "random_model", "with_weights"]
+
+_WEIGHTS = ("W_E", "W_pos", "W_Q", "W_K", "W_V", "W_O", "W_U")
 
 
 def random_model(
@@ -65,3 +67,32 @@ def model_from_table(
         model.tok_embed.weight.copy_(torch.eye(d_vocab))
         model.head.weight.copy_(logits.T)
     return as_bridge(model.eval()).requires_grad_(False)
+
+
+def with_weights(
+    model: TransformerBridge, weights: dict[str, Tensor]
+) -> TransformerBridge:
+    """A copy of a model with some of its weight matrices replaced.
+
+    `weights` has keys such as "W_E", "W_pos", "W_Q", "W_O" or "W_U" and values in the
+    shapes in which the model shows them. Raises ValueError for a name or a shape that
+    the model does not have.
+    """
+    for name, value in weights.items():
+        if name not in _WEIGHTS or getattr(model, name).shape != value.shape:
+            wanted = {name: tuple(getattr(model, name).shape) for name in _WEIGHTS}
+            raise ValueError(
+                f"{name} {tuple(value.shape)} is no weight of this model: {wanted}."
+            )
+    now = {name: getattr(model, name) for name in _WEIGHTS} | weights
+    copy = AttentionOnlyTransformer(model.original_model.config)
+    with torch.no_grad():
+        copy.tok_embed.weight.copy_(now["W_E"])
+        copy.pos.weight.copy_(now["W_pos"])
+        copy.head.weight.copy_(now["W_U"].T)
+        for i, layer in enumerate(copy.layers):
+            for name in "qkv":
+                rows = now[f"W_{name.upper()}"][i].transpose(1, 2).flatten(0, 1)
+                layer.attn.get_submodule(name).weight.copy_(rows)
+            layer.attn.o.weight.copy_(now["W_O"][i].flatten(0, 1).T)
+    return as_bridge(copy.eval(), model.tokenizer).requires_grad_(False)

@@ -208,6 +208,14 @@ class AttentionOnlyTransformer(nn.Module):
         **_unused,
     ) -> Float[Tensor, "batch pos d_vocab"]:
         """Logits for the next token at every position."""
+        return self.head(self.final_stream(input_ids, attention_mask))
+
+    def final_stream(
+        self,
+        input_ids: Int[Tensor, "batch pos"],
+        attention_mask: Int[Tensor, "batch pos"] | None = None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The residual stream that the unembedding reads."""
         batch, length = input_ids.shape
         n_ctx = self.config.n_ctx
         if length > n_ctx:
@@ -223,7 +231,7 @@ class AttentionOnlyTransformer(nn.Module):
             x, positions = x + positions, None
         for layer in self.layers:
             (x,) = layer(x, positions=positions, attention_mask=attention_mask)
-        return self.head(self.ln_out(x))
+        return self.ln_out(x)
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
@@ -292,6 +300,9 @@ def as_bridge(model: AttentionOnlyTransformer, tokenizer=None) -> TransformerBri
     for block in bridge.blocks if config.n_layers else ():
         attention = block.attn.original_component
         attention.scores_fn = (block.attn.hook_attn_scores,)
+        # TransformerLens adds hooks of its own at the first run. Here they come now, so
+        # that a check can tell whether an answer left hooks behind.
+        block._maybe_wire_capture_hooks()
     return bridge.train(model.training)
 
 

@@ -13,7 +13,9 @@ from torch import Tensor
 from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.corpus import START_ID, load_tokenizer, stdlib_corpus
+from utils import attention_view as views
+from utils import figures
+from utils.corpus import START_ID, PlantedLanguage, load_tokenizer, stdlib_corpus
 from utils.exercises import exercise, hint, predict, progress, solution
 from utils.model import (
     AttentionOnlyConfig,
@@ -21,6 +23,8 @@ from utils.model import (
     as_bridge,
     load_model,
 )
+from utils.tokens import visible
+from utils.training import TrainConfig, next_token_loss, train
 
 __all__ = [
     "START_ID",
@@ -29,15 +33,19 @@ __all__ = [
     "FactoredMatrix",
     "Float",
     "Int",
+    "PlantedLanguage",
     "Tensor",
+    "TrainConfig",
     "TransformerBridge",
     "as_bridge",
     "einsum",
     "exercise",
+    "figures",
     "hint",
     "load_model",
     "load_tokenizer",
     "math",
+    "next_token_loss",
     "predict",
     "progress",
     "rearrange",
@@ -45,6 +53,10 @@ __all__ = [
     "solution",
     "stdlib_corpus",
     "torch",
+    "train",
+    "views",
+    "visible",
 ]
 
 torch.set_grad_enabled(False)
+figures.use_offline_renderer()

@@ -614,7 +614,7 @@ PREDICTIONS = (
     Prediction(
         name="narrow_model",
         question=(
-            "The bigram table of our planted language has 256 rows. What will a "
+            "The bigram table of our planted language has 128 rows. What will a "
             "zero-layer model with d_model = 4 learn, compared with d_model = 64?"
         ),
         choices=(
@@ -629,7 +629,7 @@ PREDICTIONS = (
                 "above the floor however long you train.",
             ),
             Choice(
-                "Nothing, because 4 is less than 256.",
+                "Nothing, because 4 is less than 128.",
                 "Rank 4 is far from nothing: it can tell apart a few groups of tokens, "
                 "and that already lowers the loss.",
             ),

@@ -1,0 +1,129 @@
+"""What every test shares: no network, no traces, the same randomness, the notebooks.
+
+Read by pytest before it collects anything. The launcher's `test` prepares most of this
+already; here it is made sure of, so that a plain `pytest` is as safe.
+"""
+
+import importlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OFFLINE = ROOT / "tests" / "offline"
+SCRATCH = Path(tempfile.mkdtemp(prefix="course-pytest-"))
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "WANDB_MODE": "disabled",
+    "COURSE_STATE": str(SCRATCH / "progress.json"),
+    # The notebooks train briefly under test; a full training has its own test.
+    "COURSE_TRAIN": os.environ.get("COURSE_TRAIN", "short"),
+}
+
+
+def guard_network() -> None:
+    """Refuse outside addresses here and in every process started from here."""
+    if os.environ.get("COURSE_OFFLINE") == "namespace":
+        return
+    paths = [str(OFFLINE), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    if not getattr(sys.modules.get("sitecustomize"), "refuse", None):
+        sys.path.insert(0, str(OFFLINE))
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
+        sys.path.remove(str(OFFLINE))
+
+
+os.environ.update(QUIET)
+guard_network()
+
+
+def pytest_configure(config):
+    """Add the solved copies of the chapters to what is collected."""
+    try:
+        import torch
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    except ImportError:
+        pass
+    # Somebody who names files wants those, not every chapter.
+    chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+    if not chosen or str(ROOT) in config.args:
+        config.args.extend(str(path) for path in solved_copies(SCRATCH / "solved"))
+
+
+def solved_copies(folder: Path) -> list[Path]:
+    """Write each chapter with its exercises answered by the solutions."""
+    chapters = sorted((ROOT / "chapters").glob("*.ipynb"))
+    if not chapters or not (ROOT / "utils" / "sync.py").exists():
+        return []
+    from utils.sync import solved_copy
+
+    folder.mkdir(exist_ok=True)
+    copies = [folder / path.name for path in chapters]
+    for chapter, copy in zip(chapters, copies, strict=True):
+        solved_copy(chapter, copy)
+    return copies
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Running a whole notebook is slow; say so before `-m "not slow"` is applied."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_unconfigure():
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one the test is skipped, in CI it fails."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None and os.environ.get("CI") == "true" and os.name == "posix":
+        pytest.fail("there is no Chromium, and in CI these tests must not be skipped")
+    if found is None:
+        pytest.skip("there is no Chromium on this computer")
+    return found
+
+
+@pytest.fixture
+def page(chromium):
+    """A new page of a headless Chromium that notes every address it asks for."""
+    from playwright.sync_api import sync_playwright
+
+    switches = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=switches)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        yield page
+        browser.close()
+
+
+@pytest.fixture(autouse=True)
+def same_randomness():
+    """Seed what a test may draw from; tests that need more seed it themselves."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -1,0 +1,542 @@
+"""The exercise engine, and the four invariants of every exercise in the course."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import utils.model
+from utils import exercises
+from utils.checks import Check, Mistake, Wrong, chapter_of, expect, load_chapters
+from utils.exercises import ExerciseFailed, exercise, hint, predict, run_check
+from utils.handmade import random_model
+from utils.sync import CHAPTERS, drift, exercise_names, solution_source, stub_source
+
+CHECKS = [check for module in load_chapters().values() for check in module.CHECKS]
+MISTAKES = [(check, mistake) for check in CHECKS for mistake in check.mistakes]
+PREDICTIONS = [p for module in load_chapters().values() for p in module.PREDICTIONS]
+
+
+def reference(name):
+    module = __import__(f"solutions.{chapter_of(name)}", fromlist=[name])
+    return getattr(module, name)
+
+
+# --- the invariants of every exercise -----------------------------------------------
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_stub_is_not_attempted(check):
+    namespace = dict(vars(__import__("utils.prelude", fromlist=["*"])))
+    exec(stub_source(solution_source(chapter_of(check.name), check.name)), namespace)
+    result = run_check(check.name, namespace[check.name])
+    assert (result.status, result.mistake) == ("not attempted", None)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_solution_passes_in_under_two_seconds(check):
+    start = time.perf_counter()
+    result = run_check(check.name, reference(check.name))
+    assert result.status == "passed", result.message
+    assert result.message == check.passed
+    assert not result.notes
+    assert time.perf_counter() - start < 6  # 2 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("check", "mistake"),
+    MISTAKES,
+    ids=[f"{check.name}: {mistake.name}" for check, mistake in MISTAKES],
+)
+def test_mistake_is_recognised_by_its_own_message(check, mistake):
+    result = run_check(check.name, mistake.function)
+    assert result.status == "failed"
+    assert result.mistake == mistake.name
+    assert result.message == mistake.says
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_check_offers_enough_help(check):
+    assert len(check.hints) == 3 and all(len(text) > 20 for text in check.hints)
+    assert len(set(check.hints)) == 3
+    assert len(check.mistakes) >= 3
+    assert len({mistake.name for mistake in check.mistakes}) == len(check.mistakes)
+    assert len(check.passed) > 40
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda p: p.name)
+def test_prediction_explains_every_choice(prediction):
+    assert len(prediction.choices) >= 2
+    assert 0 <= prediction.right < len(prediction.choices)
+    assert all(len(choice.explanation) > 20 for choice in prediction.choices)
+
+
+def test_names_are_unique_in_the_course():
+    names = [entry.name for entry in CHECKS + PREDICTIONS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS.glob("ch*.ipynb")), ids=str)
+def test_notebook_has_the_exercises_in_order_and_undrifted(chapter):
+    checks = [check.name for check in load_chapters()[chapter.stem].CHECKS]
+    assert exercise_names(chapter) == checks
+    assert drift(chapter) == []
+
+
+@pytest.mark.parametrize("chapter", sorted(CHAPTERS.glob("ch*.ipynb")), ids=str)
+def test_notebook_asks_every_prediction_once(chapter):
+    source = chapter.read_text(encoding="utf-8")
+    for prediction in load_chapters()[chapter.stem].PREDICTIONS:
+        assert source.count(f'predict(\\"{prediction.name}\\")') == 1
+
+
+def test_drift_is_found(tmp_path):
+    chapter = next(iter(sorted(CHAPTERS.glob("ch*.ipynb"))))
+    copy = tmp_path / chapter.name
+    text = chapter.read_text(encoding="utf-8")
+    copy.write_text(text.replace("@exercise\\ndef ", "@exercise\\ndef  ", 1))
+    assert exercise_names(copy) != exercise_names(chapter) or drift(copy)
+
+
+# --- answers of every kind ----------------------------------------------------------
+
+
+def path(model):
+    return model.W_E @ model.W_U
+
+
+def no_return(model):
+    path(model)
+
+
+def a_string(model):
+    return "hello"
+
+
+def not_a_number(model):
+    result = path(model)
+    result[2, 3] = torch.nan
+    return result
+
+
+def wrong_shape(model):
+    return model.W_E
+
+
+def wrong_dtype(model):
+    return path(model) > 0
+
+
+def on_meta(model):
+    return path(model).to("meta")
+
+
+def endless(model):
+    while True:
+        pass
+
+
+def endless_and_stubborn(model):
+    while True:
+        try:
+            model = model
+        except BaseException:
+            pass
+
+
+def sys_exit(model):
+    sys.exit(0)
+
+
+def plain_exit(model):
+    exit()
+
+
+def plain_quit(model):
+    quit()
+
+
+def hard_exit(model):
+    os._exit(3)
+
+
+def asks_for_input(model):
+    return input("?")
+
+
+def direct_path(model):
+    return direct_path(model)
+
+
+def undefined_helper(model):
+    return helper(model)  # noqa: F821
+
+
+def not_implemented_inside_a_library(model):
+    return torch.nn.Module()(model.W_E)
+
+
+def not_written(model):
+    raise NotImplementedError
+
+
+def too_few_arguments():
+    return 1
+
+
+def a_generator(model):
+    yield path(model)
+
+
+BAD = [
+    (no_return, "failed", "returned None"),
+    (a_string, "failed", "is a str"),
+    (not_a_number, "failed", "[2, 3] and is nan"),
+    (wrong_shape, "failed", "[current, next] = [13, 13]"),
+    (wrong_dtype, "failed", "True and False"),
+    (on_meta, "failed", "meta device"),
+    (endless, "error", "still running after 1 seconds"),
+    (endless_and_stubborn, "error", "still running"),
+    (sys_exit, "error", "asked Python to quit"),
+    (plain_exit, "error", "asked Python to quit"),
+    (plain_quit, "error", "asked Python to quit"),
+    (hard_exit, "error", "asked Python to quit"),
+    (asks_for_input, "error", "input() does not work"),
+    (direct_path, "error", "calls itself without end"),
+    (undefined_helper, "error", "above the decorated"),
+    (not_implemented_inside_a_library, "error", "NotImplementedError"),
+    (not_written, "not attempted", "not written yet"),
+    (too_few_arguments, "error", "0 positional arguments"),
+    (a_generator, "failed", "generator"),
+    (None, "error", "NoneType"),
+    ("path", "error", "str"),
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    BAD,
+    ids=[str(getattr(b[0], "__name__", b[0])) for b in BAD],
+)
+def test_bad_answer_gets_its_state_and_a_readable_message(answer, status, words):
+    result = run_check("direct_path", answer, time_limit=1.0)
+    assert result.status == status
+    assert words in result.message
+    assert "Traceback" not in result.message
+
+
+def other_einsum(model):
+    return torch.einsum("ad,db->ab", model.W_E, model.W_U)
+
+
+def in_float64(model):
+    return model.W_E.double() @ model.W_U.double()
+
+
+def as_numpy(model):
+    return path(model).numpy()
+
+
+def factored(model):
+    from transformer_lens import FactoredMatrix
+
+    return FactoredMatrix(model.W_E, model.W_U)
+
+
+def with_a_gradient(model):
+    return path(model).requires_grad_()
+
+
+@pytest.mark.parametrize(
+    "answer", [path, other_einsum, in_float64, as_numpy, factored, with_a_gradient]
+)
+def test_right_answer_written_another_way_passes(answer):
+    assert run_check("direct_path", answer).status == "passed"
+
+
+# --- answers that change things -----------------------------------------------------
+
+
+@pytest.fixture
+def live_model():
+    model = random_model(1, seed=9)
+    utils.model._live.add(model)
+    yield model
+    utils.model._live.discard(model)
+
+
+def zeroes_weights(model):
+    result = path(model)
+    model.W_E.data.zero_()
+    return result
+
+
+def adds_a_parameter_in_place(model):
+    result = path(model)
+    model.W_U.add_(1.0)
+    return result
+
+
+def leaves_a_hook(model):
+    model.add_hook("hook_embed", lambda value, hook: 0 * value)
+    return path(model)
+
+
+def switches_to_training(model):
+    model.train()
+    return path(model)
+
+
+def halves(model):
+    result = path(model)
+    model.half()
+    return result
+
+
+def wants_gradients(model):
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return path(model).detach()
+
+
+HARM = [
+    (zeroes_weights, "weights"),
+    (adds_a_parameter_in_place, "weights"),
+    (leaves_a_hook, "hooks"),
+    (switches_to_training, "training mode"),
+    (halves, "weights"),
+    (wants_gradients, "weights"),
+]
+
+
+@pytest.mark.parametrize(("answer", "what"), HARM)
+@pytest.mark.parametrize("target", ["argument", "live model"])
+def test_change_in_place_is_reported_and_put_back(answer, what, target, live_model):
+    tokens = torch.tensor([[0, 3, 7, 1]])
+    before = live_model(tokens).clone()
+
+    def on_live(model):
+        answer(live_model)
+        return path(model)
+
+    chosen = answer if target == "argument" else on_live
+    result = run_check("direct_path", chosen)
+    assert result.status == "failed"
+    assert result.mistake == "changes its input"
+    assert what in result.message
+    assert torch.equal(live_model(tokens), before)
+    assert not live_model.training
+    assert not any(p.requires_grad for p in live_model.parameters())
+    assert run_check("direct_path", path).status == "passed"
+
+
+def test_changed_tensor_argument_is_reported_and_put_back():
+    def answer(tokens, d_vocab, pseudocount=1.0):
+        result = reference("bigram_log_probs")(tokens, d_vocab, pseudocount)
+        tokens.zero_()
+        return result
+
+    result = run_check("bigram_log_probs", answer)
+    assert result.mistake == "changes its input"
+    assert "a tensor it was given" in result.message
+
+
+def test_random_state_and_grad_mode_are_noted_and_put_back():
+    def answer(model):
+        torch.randn(3), random.random(), np.random.random()
+        torch.set_grad_enabled(not torch.is_grad_enabled())
+        return path(model)
+
+    grad = torch.is_grad_enabled()
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    result = run_check("direct_path", answer)
+    assert result.status == "passed"
+    assert any("random state" in note for note in result.notes)
+    assert any("grad mode" in note for note in result.notes)
+    assert torch.is_grad_enabled() == grad
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert np.array_equal(np.random.get_state()[1], before[2])
+
+
+def test_exits_work_again_afterwards():
+    import builtins
+
+    before = builtins.exit, builtins.quit, builtins.input, os._exit, sys.stdout
+    run_check("direct_path", sys_exit)
+    assert before == (
+        builtins.exit,
+        builtins.quit,
+        builtins.input,
+        os._exit,
+        sys.stdout,
+    )
+
+
+def test_prints_are_kept_and_bounded():
+    def chatty(model):
+        for number in range(100_000):
+            print("line", number)
+        return path(model)
+
+    result = run_check("direct_path", chatty)
+    assert result.status == "passed"
+    assert result.printed.startswith("line 0\nline 1")
+    assert len(result.printed) < 5_000
+
+
+# --- mistakes -----------------------------------------------------------------------
+
+
+def test_mistake_is_matched_by_shape_and_by_exception(monkeypatch):
+    def judge(answer):
+        expect.tensor(answer(torch.ones(2, 3)), row=2, column=3)
+
+    def transposes(x):
+        return x.T
+
+    def multiplies(x):
+        return x @ x
+
+    check = Check(
+        name="toy",
+        judge=judge,
+        hints=("a", "b", "c"),
+        passed="ok",
+        mistakes=(
+            Mistake("turned", "You turned it.", transposes),
+            Mistake("product", "You multiplied it by itself.", multiplies),
+        ),
+    )
+    monkeypatch.setattr(exercises, "find_check", lambda name: check)
+    assert run_check("toy", lambda x: x).status == "passed"
+    assert run_check("toy", lambda x: x.mT.clone()).mistake == "turned"
+    result = run_check("toy", lambda x: torch.matmul(x, x))
+    assert (result.status, result.mistake) == ("failed", "product")
+    assert run_check("toy", lambda x: x[:1]).mistake is None
+
+
+def test_unknown_exercise_names_the_known_ones():
+    with pytest.raises(KeyError, match="direct_path"):
+        run_check("direct_pat", path)
+
+
+# --- the decorator ------------------------------------------------------------------
+
+
+def test_failed_answer_is_replaced_by_the_solution(capsys):
+    def direct_path(model):
+        return model.W_E
+
+    model = random_model(0)
+    bound = exercise(direct_path)
+    said = capsys.readouterr().out
+    assert "failed" in said and "direct_path.yours" in said
+    assert bound.yours is direct_path
+    assert torch.equal(bound(model), path(model))
+
+
+def test_passed_answer_stays(capsys):
+    def direct_path(model):
+        return path(model)
+
+    assert exercise(direct_path) is direct_path
+    assert "passed" in capsys.readouterr().out
+    assert "direct_path" in exercises.read_state()["passed"]
+
+
+def test_strict_mode_raises(monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "1")
+
+    def direct_path(model):
+        raise NotImplementedError
+
+    with pytest.raises(ExerciseFailed, match="not attempted"):
+        exercise(direct_path)
+
+
+def test_name_means_the_answer_while_it_is_checked():
+    """An answer that calls its own name must not reach the solution behind it."""
+    namespace = {"direct_path": reference("direct_path")}
+    exec("def direct_path(model):\n    return direct_path(model)", namespace)
+    answer = namespace["direct_path"]
+    namespace["direct_path"] = reference("direct_path")
+    assert run_check("direct_path", answer).status == "error"
+    assert namespace["direct_path"] is reference("direct_path")
+
+
+# --- help ---------------------------------------------------------------------------
+
+
+def test_hints_come_one_after_the_other(capsys):
+    check = exercises.find_check("kl_to_bigram")
+    for number in (1, 2, 3, 3):
+        hint("kl_to_bigram")
+        said = capsys.readouterr().out
+        assert f"hint {number} of 3" in said
+        assert check.hints[number - 1] in said
+    hint("kl_to_bigram", 1)
+    assert check.hints[0] in capsys.readouterr().out
+
+
+def test_solution_shows_file_line_and_source(capsys):
+    exercises.solution("direct_path")
+    said = capsys.readouterr().out
+    assert "solutions/ch2_zero_layer.py, line " in said
+    assert "return model.W_E @ model.W_U" in said
+    line = int(said.split("line ")[1].split()[0])
+    file = Path(exercises.__file__).parents[1] / "solutions/ch2_zero_layer.py"
+    assert file.read_text().splitlines()[line - 1].startswith("def direct_path")
+
+
+def test_prediction_explains_a_wrong_choice_and_keeps_the_first(capsys):
+    predict("zero_layer_sees")
+    asked = capsys.readouterr().out
+    assert "a) All of them." in asked and 'predict("zero_layer_sees", "a")' in asked
+    predict("zero_layer_sees", "a")
+    said = capsys.readouterr().out
+    assert "Not quite" in said and "Only the last one" in said
+    predict("zero_layer_sees", "b")
+    assert "Yes" in capsys.readouterr().out
+    assert exercises.read_state()["predictions"]["zero_layer_sees"] == 0
+    with pytest.raises(ValueError, match="a, b, c, d"):
+        predict("zero_layer_sees", "x")
+
+
+def test_progress_lists_every_exercise(capsys):
+    exercises.progress()
+    said = capsys.readouterr().out
+    assert all(check.name in said for check in CHECKS)
+
+
+def test_command_line(capsys):
+    assert exercises.main(["hint", "direct_path"]) == 0
+    assert "hint 1 of 3" in capsys.readouterr().out
+    assert exercises.main(["solution", "nothing"]) == 2
+    assert "no exercise named 'nothing'" in capsys.readouterr().err
+    assert exercises.main(["progress"]) == 0
+
+
+def test_wrong_is_no_error_of_the_learner():
+    assert issubclass(Wrong, Exception) and not issubclass(Wrong, AssertionError)
+
+
+def test_checks_run_in_another_thread():
+    """Buttons run callbacks on other threads, where signals do not work."""
+    code = (
+        "import threading\n"
+        "from utils.exercises import run_check\n"
+        "def endless(model):\n"
+        "    while True: pass\n"
+        "found = []\n"
+        "job = lambda: found.append(run_check('direct_path', endless, 0.5))\n"
+        "thread = threading.Thread(target=job); thread.start(); thread.join(60)\n"
+        "assert found[0].status == 'error', found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

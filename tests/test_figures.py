@@ -1,0 +1,398 @@
+"""The figures show the numbers given, say so in words, and refuse bad input."""
+
+import base64
+import json
+import math
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import plotly.io as pio
+import pytest
+import torch
+
+from utils import figures
+from utils.tokens import one_line, visible
+
+HOSTILE = ["</script>", "<img src=x onerror=alert(1)>", '"', "\n", "&amp;", ""]
+
+
+def rand(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def causal(*shape, seed=0):
+    scores = rand(*shape, seed=seed) * 8
+    return scores.tril().where(torch.ones(shape).tril() > 0, -torch.inf).softmax(-1)
+
+
+def every_figure():
+    tokens = [f"t{i}" for i in range(7)]
+    spectrum = torch.complex(rand(9), rand(9, seed=1) - 0.5)
+    return {
+        "attention": figures.attention_heatmap(causal(7, 7), tokens),
+        "panels": figures.attention_heatmap(causal(3, 7, 7), tokens),
+        "matrix": figures.matrix_heatmap(rand(3, 5) - 0.5),
+        "eigenvalues": figures.eigenvalue_plot(spectrum, spectrum * 0.1),
+        "bars": figures.head_scores(rand(2, 4), references={"random": 0.1}),
+        "grid": figures.head_scores(rand(12, 5), kind="grid"),
+        "histogram": figures.score_histogram(rand(40), rand(90, seed=1)),
+        "composition": figures.composition_figure(rand(3, 4), floor=0.4),
+        "logits": figures.logit_attribution(
+            rand(4) - 0.5, ["embed", "0.0", "0.1", "b"]
+        ),
+        "logit map": figures.logit_attribution(rand(2, 7), ["embed", "0.0"], tokens),
+        "positions": figures.loss_by_position({"one": rand(9), "two": rand(9)}),
+        "training": figures.training_curves(
+            {"text": rand(20)}, references={"floor": 1}
+        ),
+        "top": figures.top_tokens(tokens, rand(7), k=3),
+        "scatter": figures.scatter(
+            rand(6), rand(6, seed=1), [f"0.{i}" for i in range(6)]
+        ),
+        "density": figures.scatter(rand(5000), rand(5000, seed=1)),
+        "token bars": figures.token_bars(tokens, rand(7).numpy(), "loss", "Loss"),
+    }
+
+
+FIGURES = every_figure()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_title_axes_and_a_sentence(name):
+    fig = FIGURES[name]
+    assert fig.layout.title.text
+    titles = [axis.title.text for axis in fig.select_xaxes()]
+    assert any(titles)
+    assert any(axis.title.text for axis in fig.select_yaxes())
+    sentence = figures.describe(fig)
+    assert sentence.endswith(".") and sentence.startswith(fig.layout.title.text)
+    assert "nan" not in sentence
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_small_and_has_a_still_picture(name):
+    bundle = figures.mimebundle(FIGURES[name])
+    assert len(json.dumps(bundle)) < 60_000
+    picture = ET.fromstring(bundle["image/svg+xml"])
+    assert picture.get("role") == "img"
+    assert picture.get("aria-label") == figures.describe(FIGURES[name])
+    kinds = {element.tag.split("}")[1] for element in picture.iter()}
+    assert kinds & {"image", "circle", "polyline"} or len(list(picture.iter("*"))) > 12
+    assert "plotly.min.js" not in json.dumps(bundle)
+    assert "text/html" not in bundle
+
+
+def test_one_attention_pattern_shows_its_weights():
+    pattern = causal(7, 7)
+    tokens = ["<|start|>", " a", "b", "c", "d", "e", "f"]
+    fig = figures.attention_heatmap(pattern, tokens)
+    np.testing.assert_allclose(np.array(fig.data[0].z, float), pattern, atol=6e-4)
+    assert fig.layout.xaxis.ticktext[1] == "·a"
+    assert fig.layout.yaxis.range == (6.5, -0.5)  # the first query on top
+    assert (fig.data[0].zmin, fig.data[0].zmax) == (0, 1)
+    rest = pattern[:, 1:]
+    query, key = divmod(int(rest.argmax()), 6)
+    said = figures.describe(fig)
+    assert f"(query {query})" in said and f"(key {key + 1})" in said
+    assert f"{float(rest.max()):.2f}" in said
+
+
+def test_queries_may_be_fewer_than_keys_and_carry_the_last_tokens():
+    pattern = torch.full((2, 5), 0.2)
+    fig = figures.attention_heatmap(pattern, list("abcde"))
+    assert fig.layout.yaxis.ticktext == ("d", "e")
+    with pytest.raises(ValueError, match="transposed"):
+        figures.attention_heatmap(pattern.T, list("ab"))
+
+
+def test_panels_show_every_head_in_per_cent():
+    patterns = causal(3, 7, 7)
+    fig = figures.attention_heatmap(
+        patterns, list("abcdefg"), names=["0.1", "1.0", "x"]
+    )
+    for head in range(3):
+        shown = np.asarray(fig.data[head].z, dtype=float)
+        np.testing.assert_allclose(shown, patterns[head] * 100, atol=0.51)
+    notes = [note.text for note in fig.layout.annotations]
+    assert notes == ["<b>0.1</b>", "<b>1.0</b>", "<b>x</b>"]
+
+
+def test_signed_matrix_is_centred_on_zero_and_positive_starts_there():
+    signed = torch.tensor([[1.0, -4.0, 0.5], [2.0, 3.0, 0.0]])
+    fig = figures.matrix_heatmap(signed, ["r0", "r1"], ["a", "b", "c"])
+    heat = fig.data[0]
+    assert (heat.zmin, heat.zmax) == (-4, 4)
+    assert np.array(heat.z).tolist() == signed.tolist()
+    assert heat.texttemplate  # few enough cells to write the numbers in
+    assert "r0" in figures.describe(fig) and "-4" in figures.describe(fig)
+    assert figures.matrix_heatmap(signed.abs()).data[0].zmin == 0
+
+
+def test_infinite_entries_are_gaps():
+    fig = figures.matrix_heatmap(torch.tensor([[1.0, -torch.inf], [2.0, 0.0]]))
+    assert fig.data[0].z[0][1] is None
+    assert fig.data[0].zmax == 2
+
+
+def test_eigenvalues_can_be_read_back_from_the_plot():
+    values = torch.tensor([100 + 0j, 3 - 4j, -0.5 + 0j, 1e-9 + 0j])
+    fig = figures.eigenvalue_plot(values, decades=4)
+    dots = fig.data[-1]
+    floor = 2 - 4
+    for x, y, value in zip(dots.x, dots.y, values.tolist(), strict=True):
+        size = 10 ** (math.hypot(x, y) + floor)
+        if abs(value) < 10**floor:
+            assert math.hypot(x, y) == 0
+        else:
+            assert size == pytest.approx(abs(value), rel=1e-3)
+            assert math.cos(math.atan2(y, x)) == pytest.approx(
+                value.real / abs(value), abs=1e-3
+            )
+    share = (100 + 3 - 0.5) / (100 + 5 + 0.5)
+    assert f"{share:.2f}" in figures.describe(fig)
+
+
+def test_the_null_lies_behind_the_eigenvalues():
+    fig = FIGURES["eigenvalues"]
+    names = [trace.name for trace in fig.data if trace.mode == "markers"]
+    assert names == ["random (null)", "this head"]
+
+
+def test_head_scores_are_labelled_layer_dot_head():
+    scores = rand(2, 3)
+    fig = figures.head_scores(scores, first_layer=1)
+    heights = [value for trace in fig.data for value in trace.y]
+    np.testing.assert_allclose(heights, scores.flatten(), rtol=1e-4)
+    assert fig.layout.xaxis.ticktext == ("1.0", "1.1", "1.2", "2.0", "2.1", "2.2")
+    best = int(scores.argmax())
+    assert f"head {1 + best // 3}.{best % 3}" in figures.describe(fig)
+
+
+def test_many_heads_become_a_grid():
+    scores = rand(4, 9)
+    fig = figures.head_scores(scores)
+    np.testing.assert_allclose(np.array(fig.data[0].z, float), scores, rtol=1e-4)
+    assert figures.head_scores(rand(9)).data[0].type == "bar"
+
+
+def test_histogram_shares_sum_to_one_and_say_how_many_beat_the_null():
+    scores, null = torch.tensor([0.0, 2.0, 3.0, 5.0]), torch.tensor([0.0, 1.0, 2.5])
+    fig = figures.score_histogram(scores, null, bins=5)
+    for trace in fig.data:
+        assert sum(trace.y) == pytest.approx(1, abs=1e-4)
+    assert "50% lie above" in figures.describe(fig)
+
+
+def test_composition_lines_are_as_wide_as_the_score_over_the_floor():
+    scores = torch.tensor([[0.1, 0.5, 0.2], [0.9, 0.3, 0.0]])
+    fig = figures.composition_figure(scores, floor=0.15)
+    lines = [trace for trace in fig.data if trace.mode == "lines"]
+    drawn = {(line.y[0], line.y[1]): line.line.width for line in lines}
+    expected = {
+        (i, j): float(scores[i, j]) - 0.15
+        for i in range(2)
+        for j in range(3)
+        if scores[i, j] > 0.15
+    }
+    assert drawn.keys() == expected.keys()
+    scale = drawn[1, 0] / expected[1, 0]
+    for pair, excess in expected.items():
+        assert drawn[pair] == pytest.approx(scale * excess, rel=1e-3)
+    assert "0.1" not in figures.describe(fig).split("strongest")[0].split("floor")[0]
+    assert "1.0" in figures.describe(fig).split("strongest")[1]
+    labels = next(trace for trace in fig.data if trace.mode == "markers+text").text
+    assert list(labels) == ["0.0", "0.1", "1.0", "1.1", "1.2"]
+
+
+def test_composition_takes_the_four_axes_and_ignores_pairs_going_back():
+    scores = rand(3, 2, 3, 2)
+    fig = figures.composition_figure(scores, floor=0.0)
+    lines = [trace for trace in fig.data if trace.mode == "lines"]
+    assert len(lines) == 3 * 2 * 2
+    assert all(line.x[0] < line.x[1] for line in lines)
+
+
+def test_composition_without_any_pair_over_the_floor_says_so():
+    assert "no pair" in figures.describe(
+        figures.composition_figure(rand(2, 2), floor=2)
+    )
+
+
+def test_logit_attribution_and_its_signs():
+    values = torch.tensor([1.5, -2.0, 0.25])
+    fig = figures.logit_attribution(values, ["embed", "0.0", "1.4"])
+    assert list(fig.data[0].x) == values.tolist()
+    assert fig.layout.yaxis.ticktext == ("embed", "0.0", "1.4")
+    colors = fig.data[0].marker.color
+    assert colors[0] == colors[2] != colors[1]
+    assert "-0.25 logits" in figures.describe(fig)
+
+
+def test_losses_start_at_position_one():
+    loss = rand(5)
+    fig = figures.loss_by_position(loss)
+    assert list(fig.data[0].x) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(fig.data[0].y, loss, rtol=1e-4)
+    assert "nats" in fig.layout.yaxis.title.text
+
+
+def test_training_curves_thin_long_ones_and_skip_missing_values():
+    steps = torch.arange(3000) * 10
+    loss = 5.0 - steps / 10_000
+    loss[7] = torch.nan
+    fig = figures.training_curves(
+        {"text": (steps, loss)}, references={"bigram floor": 2.5}
+    )
+    x, y = np.array(fig.data[0].x), np.array(fig.data[0].y)
+    assert len(x) <= 500 and x[0] == 0 and x[-1] == 29_990
+    np.testing.assert_allclose(y, 5.0 - x / 10_000, rtol=1e-3)
+    assert fig.layout.shapes[0].y0 == 2.5
+    assert "bigram floor" in fig.layout.annotations[0].text
+    assert "bigram floor is 2.5" in figures.describe(fig)
+
+
+def test_top_tokens_are_in_order():
+    fig = figures.top_tokens(
+        [" a", "b", "\n", "d"], torch.tensor([0.1, 0.2, 0.6, 0.1]), k=2
+    )
+    np.testing.assert_allclose(fig.data[0].x, [0.6, 0.2], rtol=1e-4)
+    assert fig.layout.yaxis.ticktext == ("⏎", "b")
+
+
+def test_scatter_keeps_every_point_also_as_a_density():
+    x, y = rand(6), rand(6, seed=3)
+    fig = figures.scatter(x, y, [f"1.{i}" for i in range(6)])
+    np.testing.assert_allclose(fig.data[0].x, x, rtol=1e-4)
+    np.testing.assert_allclose(fig.data[0].y, y, rtol=1e-4)
+    assert fig.data[0].text[5] == "1.5"
+    xs, ys = x.tolist(), y.tolist()
+    mx, my = sum(xs) / 6, sum(ys) / 6
+    cov = sum((a - mx) * (b - my) for a, b in zip(xs, ys, strict=True))
+    norm = sum((a - mx) ** 2 for a in xs) * sum((b - my) ** 2 for b in ys)
+    assert f"{cov / norm**0.5:.2f}" in figures.describe(fig)
+    dense = FIGURES["density"].data[0]
+    counts = [10 ** (v - 0.3) for row in dense.z for v in row if v is not None]
+    assert sum(counts) == pytest.approx(5000, rel=0.02)
+
+
+def contrast(first, second):
+    def luminance(color):
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [
+            p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    bright, dark = sorted([luminance(first), luminance(second)], reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_text_and_lines_can_be_read_on_the_card():
+    assert contrast("#FFFFFF", "#000000") == pytest.approx(21)
+    assert contrast(figures.INK, figures.PAPER) > 7
+    assert all(contrast(color, figures.PAPER) >= 3 for color in figures.PALETTE)
+    for fig in FIGURES.values():
+        layout = fig.layout.template.layout
+        assert layout.paper_bgcolor == layout.plot_bgcolor == figures.PAPER
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.attention_heatmap(rand(4), list("abcd")),
+        lambda: figures.attention_heatmap(rand(4, 4), list("abc")),
+        lambda: figures.attention_heatmap(rand(4, 4), "abcd"),
+        lambda: figures.attention_heatmap(rand(4, 4) - 1, list("abcd")),
+        lambda: figures.attention_heatmap(rand(2, 3, 3), list("abc"), names=["one"]),
+        lambda: figures.matrix_heatmap(rand(3)),
+        lambda: figures.matrix_heatmap(rand(3, 0)),
+        lambda: figures.matrix_heatmap(torch.full((2, 3), torch.nan)),
+        lambda: figures.matrix_heatmap(rand(3, 2), ["only one"]),
+        lambda: figures.matrix_heatmap(rand(400, 400)),
+        lambda: figures.eigenvalue_plot(torch.eye(3)),
+        lambda: figures.head_scores(rand(2, 3, 4)),
+        lambda: figures.head_scores(rand(2, 3), kind="pie"),
+        lambda: figures.composition_figure(rand(3)),
+        lambda: figures.composition_figure(rand(2, 3, 2, 4)),
+        lambda: figures.logit_attribution(rand(3), ["a"]),
+        lambda: figures.loss_by_position(rand(3, 3)),
+        lambda: figures.training_curves({}),
+        lambda: figures.training_curves({"a": (rand(3), rand(4))}),
+        lambda: figures.top_tokens(["a"], rand(2)),
+        lambda: figures.scatter(rand(2), rand(3)),
+    ],
+)
+def test_bad_input_gets_a_sentence(draw):
+    with pytest.raises(ValueError) as caught:
+        draw()
+    assert str(caught.value).endswith(".") and " " in str(caught.value)
+
+
+def test_hostile_labels_stay_text():
+    title = 'a < b & "c" </svg><script>'
+    fig = figures.matrix_heatmap(rand(6, 6), HOSTILE, HOSTILE, title=title)
+    assert fig.layout.xaxis.ticktext[0] == "&lt;/script>"
+    picture = ET.fromstring(figures.mimebundle(fig)["image/svg+xml"])
+    kinds = {element.tag.split("}")[1] for element in picture.iter()}
+    assert kinds <= {"svg", "title", "rect", "text", "path", "image"}
+    written = [
+        element.text for element in picture.iter() if element.tag.endswith("text")
+    ]
+    assert title in written
+    assert "</script>" in written and "&amp;" in written and "∅" in written
+
+
+def test_still_heatmap_has_the_right_colours():
+    fig = figures.matrix_heatmap(torch.tensor([[0.0, 1.0, 0.0]]), show_values=False)
+    svg = ET.fromstring(figures.mimebundle(fig)["image/svg+xml"])
+    image = next(element for element in svg.iter() if element.tag.endswith("image"))
+    data = base64.b64decode(image.get("href").split(",")[1])
+    assert data.startswith(b"\x89PNG") and data[16:24] == bytes(
+        [0, 0, 0, 3, 0, 0, 0, 1]
+    )
+
+
+def test_the_renderer_stores_data_and_a_picture_but_no_script(monkeypatch):
+    monkeypatch.setattr(pio.renderers, "default", pio.renderers.default)
+    figures.use_offline_renderer()
+    bundle = pio.renderers["course"].to_mimebundle(FIGURES["bars"].to_dict())
+    assert set(bundle) == {
+        "application/vnd.plotly.v1+json",
+        "image/svg+xml",
+        "text/plain",
+    }
+    assert pio.renderers.default == "course"
+    assert bundle["text/plain"] == figures.describe(FIGURES["bars"])
+
+
+def test_describe_refuses_a_figure_from_elsewhere():
+    import plotly.graph_objects as go
+
+    with pytest.raises(ValueError, match="no description"):
+        figures.describe(go.Figure())
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        (" the", "·the"),
+        ("\n\n", "⏎⏎"),
+        ("\t", "⇥"),
+        ("", "∅"),
+        ("\u200f", "⟨U+200F⟩"),
+        ("\x00", "␀"),
+        ("\ud800", "⟨U+D800⟩"),
+        ("\u0301", "◌\u0301"),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("a\u200db", "a⟨U+200D⟩b"),
+        ("</script>", "</script>"),
+        ("שלום", "שלום"),
+    ],
+)
+def test_visible_tokens(token, shown):
+    assert visible(token) == shown
+    shown.encode("utf-8")
+
+
+def test_names_keep_their_spaces():
+    assert one_line(" two  words\n") == "two words"

@@ -1,0 +1,401 @@
+"""The house rules: what lies where, and who may import whom.
+
+Imports are read from the source, so nothing has to run, and a look upward hidden in a
+function or behind a name in a string is found as well. Each rule is shown a breach.
+"""
+
+import ast
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+AT_TOP = {
+    "README.md",
+    "requirements.txt",
+    "LICENSE",
+    "pyproject.toml",
+    "CITATION.cff",
+    "chapters",
+    "solutions",
+    "utils",
+    "tests",
+}
+# These look upward late and by name; nothing that judges an answer may use them.
+UPWARD = {"utils.__main__", "utils.exercises", "utils.sync"}
+OURS = {"utils", "solutions", "chapters", "tests"}
+LOADERS = {
+    "import_module",
+    "__import__",
+    "spec_from_file_location",
+    "run_module",
+    "run_path",
+}
+STEM = re.compile(r"ch\d_\w+")
+
+
+# --- Reading imports ----------------------------------------------------------------
+
+
+def module_name(path: Path) -> str:
+    """`utils/checks/__init__.py` is `utils.checks`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str, module: str, package: bool = False) -> set[str]:
+    """The modules that a source imports in any place, in full; names imported from a
+    module count as possible modules too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")
+                keep = len(parents) - node.level + package
+                base = ".".join([*parents[: max(keep, 0)], *filter(None, [base])])
+            found.add(base)
+            # `from .. import solutions` above utils leaves no base.
+            found.update(f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+    return found
+
+
+def loaded_by_name(source: str, module: str) -> set[str]:
+    """How the names begin that a source loads at run time; "?" if that is not written
+    in the call itself."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        if called(node) in LOADERS:
+            found.add(beginning(node.args[0], module) if node.args else "?")
+        # As methods these are something else: `model.eval()`.
+        elif isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval"):
+            found.add("?")
+    return found
+
+
+def called(node: ast.Call) -> str:
+    """The last name of what is called."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def beginning(node: ast.expr, module: str) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return beginning(node.values[0], module)
+    if isinstance(node, ast.FormattedValue):
+        return beginning(node.value, module)
+    if isinstance(node, ast.Name) and node.id == "__name__":
+        return module
+    return "?"
+
+
+def first(name: str) -> str:
+    return name.split(".")[0]
+
+
+# --- The rules ----------------------------------------------------------------------
+
+
+def utils_breaches(source: str, module: str) -> list[str]:
+    """What a file of utils imports beyond utils."""
+    above = OURS - {"utils"}
+    wrong = [n for n in imports(source, module) if first(n) in above]
+    if module not in UPWARD:
+        wrong += [
+            n for n in loaded_by_name(source, module) if n == "?" or first(n) in above
+        ]
+    return wrong
+
+
+def solution_breaches(source: str, module: str) -> list[str]:
+    """What a solution imports beyond utils and earlier chapters' solutions."""
+    own = re.match(r"solutions\.ch(\d)", module)
+    wrong = []
+    for name in imports(source, module) | loaded_by_name(source, module):
+        earlier = re.match(r"solutions\.ch(\d)", name)
+        if first(name) in ("chapters", "tests") or name == "?":
+            wrong.append(name)
+        elif earlier and own and int(earlier[1]) >= int(own[1]):
+            wrong.append(name)
+    return wrong
+
+
+def chapter_breaches(source: str, number: int) -> list[str]:
+    """What a notebook's code imports beyond utils and earlier chapters' solutions."""
+    lines = [line for line in source.splitlines() if not re.match(r"\s*[%!]", line)]
+    return solution_breaches("\n".join(lines), f"solutions.ch{number}")
+
+
+def reach(start: str, sources: dict[str, str]) -> set[str]:
+    """Every module of the project that importing one module can bring in."""
+    seen, waiting = set(), [start]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module not in sources:
+            continue
+        seen.add(module)
+        package = any(other.startswith(module + ".") for other in sources)
+        names = imports(sources[module], module, package)
+        names |= loaded_by_name(sources[module], module)
+        # Importing a.b.c runs a and a.b first.
+        for name in names:
+            parts = name.split(".")
+            waiting += [".".join(parts[: i + 1]) for i in range(len(parts))]
+    return seen
+
+
+def files(*folders: str) -> list[Path]:
+    found = [p for f in folders for p in sorted((ROOT / f).rglob("*.py"))]
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+def sources_of(*folders: str) -> dict[str, str]:
+    return {module_name(p): p.read_text(encoding="utf-8") for p in files(*folders)}
+
+
+@pytest.mark.parametrize("path", files("utils"), ids=module_name)
+def test_utils_imports_nothing_above_it(path):
+    assert utils_breaches(path.read_text(encoding="utf-8"), module_name(path)) == []
+
+
+@pytest.mark.parametrize("path", files("solutions"), ids=module_name)
+def test_solutions_import_utils_and_earlier_solutions(path):
+    assert solution_breaches(path.read_text(encoding="utf-8"), module_name(path)) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "chapters").glob("*.ipynb")), ids=lambda p: p.stem
+)
+def test_chapters_import_utils_and_earlier_solutions(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            source = "".join(cell["source"])
+            assert chapter_breaches(source, int(path.stem[2])) == [], source
+
+
+def test_checks_never_reach_the_solutions():
+    sources = sources_of("utils", "solutions")
+    for module in [name for name in sources if name.startswith("utils.checks")]:
+        reached = reach(module, sources)
+        assert not reached & UPWARD, module
+        assert not {name for name in reached if first(name) == "solutions"}, module
+        # Nor is the name spelled where some other way of loading might use it.
+        for name in reached:
+            assert not spelled(sources[name]), f"{name}, reached by {module}"
+
+
+def spelled(source: str) -> list[str]:
+    """Strings other than docstrings and sentences that name the solutions."""
+    return [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r"[./\\]*solutions([./\\]\S*)?", node.value)
+    ]
+
+
+# --- The rules at work --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import solutions",
+        "from solutions.ch2_zero_layer import direct_path as d",
+        "def f():\n    import solutions.ch2_zero_layer",
+        "from .. import solutions",
+        "from ..solutions import ch2_zero_layer",
+        "from tests import oracles",
+        "import importlib\nimportlib.import_module('solutions.ch2_zero_layer')",
+        "from importlib import import_module\nimport_module(f'solutions.{x}')",
+        "__import__('solutions')",
+        "import importlib\nname = 'sol' + 'utions'\nimportlib.import_module(name)",
+        "import runpy\nrunpy.run_path(path)",
+        "exec('import solutions')",
+    ],
+)
+def test_a_look_upward_is_found(source):
+    assert utils_breaches(source, "utils.model")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from utils import model\nimport torch",
+        "from . import model",
+        "import importlib\nimportlib.import_module(f'{__name__}.x')",
+        "'''See solutions.'''",
+    ],
+)
+def test_what_utils_may_import(source):
+    assert utils_breaches(source, "utils.checks") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("from solutions.ch2_zero_layer import direct_path", False),
+        ("from solutions import ch2_zero_layer", False),
+        ("from solutions.ch3_one_layer import full_ov_circuit", True),
+        ("from solutions import ch4_two_layer", True),
+        ("import tests.oracles", True),
+        ("%matplotlib inline\nfrom utils.prelude import *", False),
+    ],
+)
+def test_order_of_the_chapters(source, wrong):
+    assert bool(chapter_breaches(source, 3)) is wrong
+
+
+def test_a_detour_to_the_solutions_is_found():
+    sources = {
+        "utils": "",
+        "utils.checks": "from utils import handmade",
+        "utils.handmade": "def f():\n    from utils.exercises import solution",
+        "utils.exercises": "",
+    }
+    assert "utils.exercises" in reach("utils.checks", sources)
+    assert spelled("load('solutions/ch2_zero_layer.py')")
+    assert not spelled("'The solutions are elsewhere.'")
+
+
+# --- What lies where ----------------------------------------------------------------
+
+
+def our_files() -> Iterator[Path]:
+    """Tracked files and those about to be; without git, all that is not ignored."""
+    command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+    try:
+        answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        names = answer.stdout.split("\0") if answer.returncode == 0 else []
+    except OSError:
+        names = []
+    # In a copy inside somebody else's repository git would list nothing useful.
+    if "pyproject.toml" in names:
+        yield from (ROOT / n for n in names if n and (ROOT / n).is_file())
+        return
+    # Folders that .gitignore names; the patterns for files are no folders.
+    ignored = set(re.findall(r"^([\w.]+)/$", (ROOT / ".gitignore").read_text(), re.M))
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if path.is_file() and not ignored & set(parts) and parts[0] != ".git":
+            if not any(part.endswith((".egg-info", ".pyc")) for part in parts):
+                yield path
+
+
+def test_nothing_else_lies_at_the_top():
+    names = {path.relative_to(ROOT).parts[0] for path in our_files()}
+    assert {n for n in names if not n.startswith(".")} <= AT_TOP
+    assert {"README.md", "LICENSE", "CITATION.cff", "utils", "tests"} <= names
+
+
+def test_a_chapter_has_its_four_rooms():
+    rooms = {
+        "chapters": {p.stem for p in (ROOT / "chapters").glob("*.ipynb")},
+        "solutions": stems(ROOT / "solutions", "ch*.py"),
+        "checks": stems(ROOT / "utils" / "checks", "ch*.py"),
+        "tests": {
+            stem.removeprefix("test_")
+            for stem in stems(ROOT / "tests" / "chapters", "test_ch*.py")
+        },
+    }
+    assert all(STEM.fullmatch(stem) for stems in rooms.values() for stem in stems)
+    for room, found in rooms.items():
+        assert found == rooms["chapters"], f"{room} and chapters differ"
+
+
+def stems(folder: Path, pattern: str) -> set[str]:
+    return {path.stem for path in folder.glob(pattern)}
+
+
+# Put together here, so that this file does not contain what it looks for.
+UNWANTED = re.compile(
+    "|".join(
+        [
+            r"(?<![\w.:/])/(?:work|root|home|Users)/\w",
+            r"(?<![\w.:/])/tmp/\w+/",
+            r"[A-Z]:\\+Users",
+            r"pypi\." + "org",
+            "files.python" + "hosted",
+            r"registry\.npmjs",
+            r"proxy\.golang",
+            r"conda\." + "anaconda",
+        ]
+    )
+)
+
+
+def test_no_file_names_a_machine_or_a_package_host():
+    for path in our_files():
+        if path.suffix in (".safetensors", ".png", ".woff2"):
+            continue
+        found = UNWANTED.search(path.read_text(encoding="utf-8", errors="replace"))
+        assert found is None, f"{path.relative_to(ROOT)}: {found and found[0]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("see /" + "root/x", True),
+        ("open('/" + "home/ann/x')", True),
+        ("https://" + "pypi." + "org/simple", True),
+        ("https://example.com/home/ann", False),
+        ("utils/" + "work/x", False),
+    ],
+)
+def test_what_counts_as_a_machine_or_a_host(text, wrong):
+    assert bool(UNWANTED.search(text)) is wrong
+
+
+def test_no_file_is_large():
+    sizes = {path: path.stat().st_size for path in our_files()}
+    weights = {p: s for p, s in sizes.items() if p.suffix == ".safetensors"}
+    assert sum(weights.values()) < 40e6
+    assert all(s < 2e6 for p, s in sizes.items() if p not in weights)
+
+
+# --- The README ---------------------------------------------------------------------
+
+
+def test_readme_says_which_chapters_are_there():
+    """A row names its file as a link if it is there, and says "planned" if not."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `?\[?`?(ch\d_\w+)(.*)$", readme, re.MULTILINE)
+    assert len(rows) == 8
+    for stem, rest in rows:
+        there = (ROOT / "chapters" / f"{stem}.ipynb").exists()
+        assert (f"(chapters/{stem}.ipynb)" in rest) is there, stem
+        assert rest.rstrip(" |").endswith("available" if there else "planned"), stem
+
+
+def test_readme_links_lead_somewhere():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)\)|src(?:set)?=\"([^\"]+)\"", readme)
+    for target in {a or b for a, b in targets}:
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_direct_requirements_are_pinned_and_not_locked_twice():
+    def packages(name):
+        lines = (ROOT / name).read_text().splitlines()
+        found = [re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines]
+        return {m[1].lower().replace("_", "-"): m[2] for m in found if m}
+
+    direct = packages("requirements.txt") | packages("tests/requirements.txt")
+    locked = packages(".constraints.txt")
+    assert not direct.keys() & locked.keys()
+    assert not {n for n in locked if n.startswith(("nvidia", "triton", "cuda"))}
+    lines = (ROOT / "requirements.txt").read_text().strip().splitlines()
+    assert lines[-1] == "-e ."
+    for line in [line for line in lines if line[:1].isalpha()]:
+        assert "==" in line.split("#")[0], line

@@ -1,0 +1,323 @@
+"""What a chapter's notebook must look like, whatever it teaches.
+
+The rules are those by which people find a notebook readable and by which GitHub, git
+and nbval can work with it. Each rule is shown a notebook that breaks it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+SETUP = "from utils.prelude import *"
+CHECKED = "nbval-check-output"
+MOST_CELLS, MOST_BYTES = 100, 150_000
+MOST_LINES, USUAL_LINES, USUAL_SHARE = 40, 26, 0.9
+LEAST_PROSE = 0.4
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w|[A-Z]:\\+(?:Users|Temp)"
+)
+
+
+def text(cell: dict) -> str:
+    """A cell's source, which notebooks store as lines or as one string."""
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def of_type(notebook: dict, kind: str) -> list[dict]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def headings(notebook: dict) -> list[int]:
+    """The levels of all headings in order; lines inside code fences are none."""
+    levels = []
+    for cell in of_type(notebook, "markdown"):
+        bare = re.sub(r"^```.*?^```", "", text(cell), flags=re.MULTILINE | re.DOTALL)
+        levels += [len(m) for m in re.findall(r"^(#{1,6}) ", bare, re.MULTILINE)]
+    return levels
+
+
+def prose(cell: dict) -> str:
+    """Markdown without code, formulas, images, link targets, comments and tags."""
+    bare = text(cell)
+    for pattern in (
+        r"^```.*?^```",
+        r"`+[^`]*`+",
+        r"\$\$.*?\$\$|\$[^$\n]*\$",
+        r"!\[[^\]]*\]\([^)]*\)",
+        r"\]\([^)]*\)",
+        r"<!--.*?-->|<[^>\n]*>",
+    ):
+        bare = re.sub(pattern, " ", bare, flags=re.MULTILINE | re.DOTALL)
+    return bare
+
+
+# --- The rules: each yields sentences about what is wrong ---------------------------
+
+
+def title(notebook: dict) -> Iterator[str]:
+    levels = headings(notebook)
+    if levels.count(1) != 1 or levels[0] != 1:
+        yield f"one H1, at the beginning; the headings are {levels}"
+
+
+def order_of_headings(notebook: dict) -> Iterator[str]:
+    levels = headings(notebook)
+    for above, below in zip(levels, levels[1:], strict=False):
+        if below > above + 1:
+            yield f"an H{below} follows an H{above}"
+
+
+def cell_ids(notebook: dict) -> Iterator[str]:
+    ids = [cell.get("id") for cell in notebook["cells"]]
+    if None in ids:
+        yield "a cell has no id"
+    if len(set(ids)) != len(ids):
+        yield "two cells have the same id"
+    # Eight hex digits are what an editor makes up anew; a chosen name stays.
+    for made_up in [
+        i for i in ids if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f-]+)?", i or "")
+    ]:
+        yield f"the id {made_up} was made up by an editor; give it a name"
+
+
+def widget_state(notebook: dict) -> Iterator[str]:
+    if "widgets" in notebook["metadata"]:
+        yield "metadata.widgets is stored, which GitHub refuses"
+
+
+def lengths_of_code(notebook: dict) -> Iterator[str]:
+    lengths = [len(text(c).splitlines()) for c in of_type(notebook, "code")]
+    if max(lengths, default=0) > MOST_LINES:
+        yield f"a code cell has {max(lengths)} lines"
+    usual = sum(n <= USUAL_LINES for n in lengths)
+    if usual < math.floor(USUAL_SHARE * len(lengths)):
+        yield f"only {usual} of {len(lengths)} code cells have {USUAL_LINES} lines"
+
+
+def share_of_prose(notebook: dict) -> Iterator[str]:
+    share = len(of_type(notebook, "markdown")) / max(1, len(notebook["cells"]))
+    if share < LEAST_PROSE:
+        yield f"only {share:.0%} of the cells are prose"
+
+
+def size(notebook: dict) -> Iterator[str]:
+    if len(notebook["cells"]) > MOST_CELLS:
+        yield f"{len(notebook['cells'])} cells"
+    stored = len(json.dumps(notebook, ensure_ascii=False).encode())
+    if stored > MOST_BYTES:
+        yield f"{stored} bytes"
+
+
+def stored_outputs(notebook: dict) -> Iterator[str]:
+    for cell in of_type(notebook, "code"):
+        tagged = CHECKED in cell["metadata"].get("tags", [])
+        kinds = {kind for output in cell["outputs"] for kind in mime_types(output)}
+        if cell["outputs"] and not tagged:
+            yield f"an output is stored in {cell.get('id')} without the tag {CHECKED}"
+        if tagged and not cell["outputs"]:
+            yield f"{cell.get('id')} is to be compared but stores no output"
+        if tagged and cell.get("execution_count") is None:
+            yield f"{cell.get('id')} has no execution_count, so nbval skips it"
+        if not tagged and cell.get("execution_count") is not None:
+            yield f"{cell.get('id')} stores an execution_count"
+        if kinds - {"text/plain"}:
+            yield f"{cell.get('id')} stores {sorted(kinds)}; only text is kept"
+
+
+def mime_types(output: dict) -> set[str]:
+    if output["output_type"] == "stream":
+        return {"text/plain" if output["name"] == "stdout" else "stderr"}
+    return set(output.get("data", {output["output_type"]: ""}))
+
+
+def setup_line(notebook: dict) -> Iterator[str]:
+    code = [text(cell) for cell in of_type(notebook, "code")]
+    count = sum(source.count(SETUP) for source in code)
+    if count != 1 or code[0].strip() != SETUP:
+        yield f"the first code cell is not just {SETUP!r}, or it comes again"
+
+
+def exclamations(notebook: dict) -> Iterator[str]:
+    for cell in of_type(notebook, "markdown"):
+        found = re.search(r"[^\n]{0,30}!", prose(cell))
+        if found:
+            yield f"an exclamation mark: {found[0].strip()!r}"
+
+
+def machine_paths(notebook: dict) -> Iterator[str]:
+    for cell in notebook["cells"]:
+        outputs = json.dumps(cell.get("outputs", []))
+        found = MACHINE_PATH.search(text(cell) + "\n" + outputs)
+        if found:
+            yield f"{cell.get('id')} names a place on one computer: {found[0]!r}"
+
+
+def kernel(notebook: dict) -> Iterator[str]:
+    if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
+        yield "the kernel is not python3"
+    if "version" in notebook["metadata"].get("language_info", {}):
+        yield "the version of one Python is stored"
+
+
+RULES: tuple[Callable, ...] = (
+    title,
+    order_of_headings,
+    cell_ids,
+    widget_state,
+    lengths_of_code,
+    share_of_prose,
+    size,
+    stored_outputs,
+    setup_line,
+    exclamations,
+    machine_paths,
+    kernel,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_keeps_the_rule(path, rule):
+    assert list(rule(json.loads(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_is_a_valid_notebook(path):
+    import nbformat
+
+    nbformat.validate(nbformat.read(path, as_version=4))
+    assert path.stat().st_size <= MOST_BYTES
+
+
+# --- The rules at work --------------------------------------------------------------
+
+
+def markdown(source: str, name: str) -> dict:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
+
+
+def code(source: str, name: str, outputs=(), count=None, tags=()) -> dict:
+    return {
+        "cell_type": "code",
+        "id": name,
+        "metadata": {"tags": list(tags)} if tags else {},
+        "execution_count": count,
+        "outputs": list(outputs),
+        "source": source.splitlines(keepends=True),
+    }
+
+
+def result(kind: str = "text/plain") -> dict:
+    data = {kind: "3"}
+    return {"output_type": "execute_result", "data": data, "metadata": {}}
+
+
+def good() -> dict:
+    """A short notebook that breaks no rule."""
+    return {
+        "cells": [
+            markdown("# Title\n\nWhat `a != b` means, ![a!](b.svg) and 3$!$.", "top"),
+            code(SETUP, "setup"),
+            markdown("## Part\n\n```\n# no heading!\n```\n<!-- no! -->", "part"),
+            code("1 + 2", "sum", [result()], 2, [CHECKED]),
+            markdown("### Detail", "detail"),
+            markdown("## Next part", "next"),
+            code("3 * 4\n" * 20, "longer"),
+        ],
+        "metadata": {"kernelspec": {"name": "python3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_good_notebook_keeps_the_rule(rule):
+    assert list(rule(good())) == []
+
+
+def with_cells(*cells: dict) -> dict:
+    return {**good(), "cells": good()["cells"] + list(cells)}
+
+
+def with_metadata(**more) -> dict:
+    return {**good(), "metadata": {**good()["metadata"], **more}}
+
+
+BAD = {
+    "second title": (title, with_cells(markdown("# Again", "again"))),
+    "no title": (title, {**good(), "cells": good()["cells"][1:]}),
+    "title late": (title, {**good(), "cells": good()["cells"][::-1]}),
+    "skipped level": (order_of_headings, with_cells(markdown("#### Deep", "deep"))),
+    "same id": (cell_ids, with_cells(markdown("a", "top"))),
+    "no id": (cell_ids, with_cells({**markdown("a", "x"), "id": None})),
+    "made-up id": (cell_ids, with_cells(markdown("a", "0c3f9a1e"))),
+    "long id": (cell_ids, with_cells(markdown("a", "0c3f9a1e-77aa-4b2d"))),
+    "widgets": (widget_state, with_metadata(widgets={})),
+    "very long cell": (lengths_of_code, with_cells(code("a\n" * 41, "long"))),
+    "many long cells": (
+        lengths_of_code,
+        with_cells(*[code("a\n" * 27, f"long-{i}") for i in range(2)]),
+    ),
+    "little prose": (
+        share_of_prose,
+        with_cells(*[code("a", f"more-{i}") for i in range(9)]),
+    ),
+    "many cells": (
+        size,
+        with_cells(*[markdown("a", f"more-{i}") for i in range(94)]),
+    ),
+    "many bytes": (size, with_cells(markdown("a" * 150_000, "huge"))),
+    "untagged output": (stored_outputs, with_cells(code("1", "x", [result()], None))),
+    "untagged count": (stored_outputs, with_cells(code("1", "x", [], 5))),
+    "tag without count": (
+        stored_outputs,
+        with_cells(code("1", "x", [result()], None, [CHECKED])),
+    ),
+    "tag without output": (
+        stored_outputs,
+        with_cells(code("1", "x", [], 5, [CHECKED])),
+    ),
+    "stored picture": (
+        stored_outputs,
+        with_cells(code("1", "x", [result("image/png")], 5, [CHECKED])),
+    ),
+    "stored error": (
+        stored_outputs,
+        with_cells(code("1", "x", [{"output_type": "error"}], 5, [CHECKED])),
+    ),
+    "second setup": (setup_line, with_cells(code(SETUP, "again"))),
+    "setup with more": (
+        setup_line,
+        {**good(), "cells": [code(SETUP + "\nx = 1", "setup")]},
+    ),
+    "no setup": (setup_line, {**good(), "cells": [code("x = 1", "x")]}),
+    "exclamation": (exclamations, with_cells(markdown("Well done!", "praise"))),
+    "exclamation in a link's text": (
+        exclamations,
+        with_cells(markdown("[Look!](https://example.com)", "praise")),
+    ),
+    "path in code": (machine_paths, with_cells(code("open('/" + "home/ann/x')", "x"))),
+    "path in an output": (
+        machine_paths,
+        with_cells(code("1", "x", [{"text": "/" + "tmp/abc/x.py:3"}])),
+    ),
+    "other kernel": (kernel, with_metadata(kernelspec={"name": "venv"})),
+    "stored version": (kernel, with_metadata(language_info={"version": "3.11.7"})),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_notebook_is_found(name):
+    rule, notebook = BAD[name]
+    assert list(rule(notebook))
+
+
+def test_every_rule_is_shown_a_breach():
+    assert {rule for rule, _ in BAD.values()} == set(RULES)

@@ -1,0 +1,145 @@
+"""The recipes' data, the command `train`, and the record it leaves."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from utils import recipes
+from utils.corpus import Corpus, Document, kept_out_ids
+from utils.model import MODEL_NAMES, AttentionOnlyConfig, load_model, model_record
+from utils.recipes import RECIPES, Recipe, heldout_loss, main, train_recipe
+from utils.training import TrainConfig
+
+SMALL = Recipe(
+    AttentionOnlyConfig(
+        n_layers=1, d_vocab=60, d_model=8, n_heads=2, d_head=3, n_ctx=12
+    ),
+    TrainConfig(steps=20, probe_every=10),
+    batch_size=4,
+)
+
+
+def small_corpus(d_vocab=60):
+    stream = torch.arange(2_000) * 7 % 59 + 1
+    document = Document("a.py", "", stream)
+    return Corpus("small", d_vocab, [document], [document], stream, stream[:500])
+
+
+@pytest.fixture(autouse=True)
+def small_world(monkeypatch, tmp_path):
+    monkeypatch.delenv("COURSE_TRAIN", raising=False)
+    monkeypatch.setattr(recipes, "stdlib_corpus", small_corpus)
+    monkeypatch.setattr(recipes, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setitem(RECIPES, "one_layer", SMALL)
+
+
+def test_every_shipped_model_has_a_recipe():
+    assert tuple(RECIPES) == MODEL_NAMES
+
+
+def test_repeats_never_hold_the_ids_kept_out():
+    recipe = replace(SMALL, repeat_share=1.0)
+    batches = recipe.batches(small_corpus())
+    seen = torch.cat([batches(step)[:, 1:].flatten() for step in range(200)])
+    out = kept_out_ids(60, 0.1)
+    assert len(out) == 6
+    assert not set(seen.tolist()) & {0, *out}
+    assert len(set(seen.tolist())) == 59 - 6
+
+
+def test_the_share_of_repeated_rows_is_as_said():
+    batches = replace(SMALL, repeat_share=0.25, batch_size=40).batches(small_corpus())
+    text = SMALL.batches(small_corpus())
+    steps_of_7 = [
+        (row[2:].diff() % 59 == 7).all() for step in range(50) for row in batches(step)
+    ]
+    assert 0.7 < sum(steps_of_7) / len(steps_of_7) < 0.8
+    assert all((row[2:].diff() % 59 == 7).all() for row in text(0))
+
+
+def test_another_seed_gives_other_rows():
+    first, second = (
+        replace(SMALL, seed=seed).batches(small_corpus()) for seed in (0, 1)
+    )
+    assert not torch.equal(first(0), second(0))
+
+
+def test_heldout_loss_is_the_mean_over_all_predictions():
+    rows = small_corpus().rows("heldout", 12)[:19]
+    torch.manual_seed(0)
+    table = torch.randn(60, 60)
+    model = torch.nn.Embedding.from_pretrained(table)
+    log_probs = table.log_softmax(dim=-1)
+    words = [
+        -log_probs[int(row[pos - 1]), int(row[pos])].item()
+        for row in rows
+        for pos in range(1, 12)
+    ]
+    assert heldout_loss(model, rows) == pytest.approx(sum(words) / len(words), abs=1e-5)
+
+
+def test_a_trained_model_is_saved_with_its_record(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.corpus.load_tokenizer", lambda d_vocab=None: None)
+    run = train_recipe(SMALL, tmp_path / "model")
+    record = model_record(tmp_path / "model")["record"]
+    assert record["corpus"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert record["tokens_seen"] == 20 * 4 * 12
+    assert record["recipe"]["training"]["steps"] == 20
+    assert record["seed"] == 0
+    assert [tokens for tokens, _ in record["heldout_loss_by_tokens"]] == [0, 480, 960]
+    rows = small_corpus().rows("heldout", 12)
+    bridge = load_model(tmp_path / "model")
+    assert record["heldout_loss"] == pytest.approx(heldout_loss(bridge, rows), abs=0.01)
+    assert record["heldout_loss"] < run.history["loss"].iloc[0]
+
+
+def test_the_command_trains_saves_and_cleans_up(tmp_path, capsys):
+    assert main(["one_layer", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "one_layer.safetensors").exists()
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert "one_layer is trained and saved" in capsys.readouterr().out
+
+
+def test_an_interrupted_command_goes_on_the_next_time(tmp_path, monkeypatch, capsys):
+    def stopping(*args, **more):
+        return train_recipe(*args, **more, on_step=lambda state: state.step < 8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "train_recipe", stopping)
+        assert main(["one_layer", "--out", str(tmp_path)]) == 130
+    assert "Stopped after 8 of 20 steps" in capsys.readouterr().out
+    assert not (tmp_path / "one_layer.json").exists()
+    assert main(["one_layer", "--out", str(tmp_path)]) == 0
+    assert main(["one_layer", "--out", str(tmp_path / "straight")]) == 0
+    resumed, straight = (
+        (folder / "one_layer.safetensors").read_bytes()
+        for folder in (tmp_path, tmp_path / "straight")
+    )
+    assert resumed == straight
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["five_layer"], "There is no model named 'five_layer'. Give one name: zero_"),
+        ([], "Give one name: zero_layer, one_layer, two_layer"),
+    ],
+)
+def test_wrong_words_get_a_sentence_with_the_names(words, sentence, capsys):
+    assert main(words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_short_training_does_not_replace_a_shipped_model(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_TRAIN", "short")
+    assert main(["one_layer"]) == 2
+    assert "barely trained" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "one_layer.pt").write_bytes(b"half")
+    assert main(["one_layer", "--out", str(tmp_path)]) == 1
+    assert "not a checkpoint of this trainer" in capsys.readouterr().err

@@ -1,0 +1,218 @@
+"""How the shipped models were trained; `python3 -m utils train NAME` does it again.
+
+Called by the launcher and by whoever wants a model of the same kind with one thing
+changed: `train_recipe(replace(RECIPES["two_layer"], seed=3), folder)`.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from utils.corpus import (
+    BatchFunction,
+    Corpus,
+    kept_out_ids,
+    stdlib_corpus,
+    with_repeats,
+)
+from utils.model import (
+    MODEL_FOLDER,
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    save_model,
+)
+from utils.training import (
+    CheckpointError,
+    Run,
+    TrainConfig,
+    TrainingError,
+    next_token_loss,
+    train,
+)
+
+__all__ = ["RECIPES", "Recipe", "heldout_loss", "main", "train_recipe"]
+
+ROOT = Path(__file__).parents[1]
+CHECKPOINTS = ROOT / ".training"
+UNFIT_TO_SHIP = (
+    "COURSE_TRAIN is set, so a barely trained model would replace a shipped one. "
+    "Unset it, or give another place with --out FOLDER."
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, its text and its training.
+
+    The text is the standard library. A `repeat_share` of the rows are random tokens
+    repeated at a random period instead; a share `kept_out` of all ids never occurs in
+    those, though it does in text (F-104). `seed` decides the first weights, the order
+    of the text and the repeats.
+    """
+
+    model: AttentionOnlyConfig
+    training: TrainConfig
+    batch_size: int = 16
+    repeat_share: float = 0.0
+    kept_out: float = 0.1
+    seed: int = 0
+
+    def batches(self, corpus: Corpus) -> BatchFunction:
+        """The batch function this recipe trains on."""
+        text = corpus.batches(self.batch_size, self.model.n_ctx, self.seed)
+        if not self.repeat_share:
+            return text
+        d_vocab = self.model.d_vocab
+        out = kept_out_ids(d_vocab, self.kept_out)
+        return with_repeats(text, self.repeat_share, d_vocab, exclude=out)
+
+
+def _sizes(n_layers: int, d_model: int = 256) -> AttentionOnlyConfig:
+    return AttentionOnlyConfig(n_layers=n_layers, d_vocab=4096, d_model=d_model)
+
+
+# Without layers there is no attention to learn, and one pass over the text is enough.
+BIGRAMS = TrainConfig(
+    steps=300,
+    lr=1e-2,
+    schedule="linear",
+    decay_share=0.5,
+    dtype="auto",
+    checkpoint_every=50,
+    probe_every=50,
+)
+ATTENTION = TrainConfig(
+    steps=4000,
+    lr=1e-2,
+    optimizer="muon",
+    muon_lr=0.03,
+    warmup_steps=20,
+    schedule="linear",
+    decay_share=0.5,
+    dtype="auto",
+    checkpoint_every=200,
+    probe_every=200,
+)
+MIXED = replace(ATTENTION, steps=6000)
+
+RECIPES = {
+    "zero_layer": Recipe(_sizes(0, d_model=128), BIGRAMS, batch_size=32),
+    "one_layer": Recipe(_sizes(1), ATTENTION),
+    "two_layer": Recipe(_sizes(2), MIXED, repeat_share=0.13),
+    "one_layer_twin": Recipe(_sizes(1), MIXED, repeat_share=0.13),
+    "two_layer_text": Recipe(_sizes(2), MIXED),
+}
+
+
+@torch.no_grad()
+def heldout_loss(model: nn.Module, rows: Int[Tensor, "row pos"]) -> float:
+    """Mean nats per token over evaluation rows, of every token but a row's first."""
+    device = next(model.parameters()).device
+    total = 0.0
+    for part in rows.split(16):
+        part = part.to(device, torch.long)
+        total += next_token_loss(model, part).item() * len(part)
+    return total / len(rows)
+
+
+def train_recipe(
+    recipe: Recipe,
+    path: str | Path,
+    checkpoint: str | Path | None = None,
+    mode: str | None = None,
+    on_step: Callable | None = None,
+) -> Run:
+    """Train by a recipe and, when finished, save the model and its record at `path`.
+
+    An interrupted run saves no model and goes on from `checkpoint` the next time.
+    """
+    corpus = stdlib_corpus(recipe.model.d_vocab)
+    rows = corpus.rows("heldout", recipe.model.n_ctx)
+    model = AttentionOnlyTransformer(recipe.model, seed=recipe.seed)
+    run = train(
+        model,
+        recipe.batches(corpus),
+        recipe.training,
+        probes={"heldout_loss": lambda model: heldout_loss(model, rows[::8])},
+        checkpoint=checkpoint,
+        mode=mode,
+        on_step=on_step,
+    )
+    if run.finished and _is_first_process():
+        save_model(model, path, _record(recipe, corpus, run, heldout_loss(model, rows)))
+    return run
+
+
+def _is_first_process() -> bool:
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def _record(recipe: Recipe, corpus: Corpus, run: Run, loss: float) -> dict:
+    """What is kept beside the weights: enough to train the model again."""
+    last = run.history.iloc[-1]
+    measured = run.history.dropna(subset=["heldout_loss"])
+    return {
+        "recipe": asdict(replace(recipe, training=run.config)),
+        "corpus": {
+            "name": corpus.name,
+            "python": platform.python_version(),
+            "train_tokens": len(corpus.train_tokens),
+            "heldout_tokens": len(corpus.heldout_tokens),
+        },
+        "seed": recipe.seed,
+        "tokens_seen": int(last["tokens"]),
+        "seconds": round(float(last["seconds"]), 1),
+        "heldout_loss": round(loss, 4),
+        "heldout_loss_by_tokens": [
+            [int(row.tokens), round(row.heldout_loss, 4)]
+            for row in measured.itertuples()
+        ],
+        "dtype": run.dtype,
+        "torch": torch.__version__,
+    }
+
+
+def main(argv: list[str]) -> int:
+    """`train NAME [--out FOLDER]`: train a shipped model; 0 when it is finished."""
+    name, folder, problem = _read(argv)
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
+    checkpoint = CHECKPOINTS / f"{name}.pt"
+    try:
+        run = train_recipe(RECIPES[name], folder / name, checkpoint)
+    except (CheckpointError, TrainingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not run.finished:
+        print(
+            f"Stopped after {run.steps_done} of {run.config.steps} steps. "
+            f"`python3 -m utils train {name}` goes on from there."
+        )
+        return 130
+    if _is_first_process():
+        checkpoint.unlink(missing_ok=True)
+        print(f"{name} is trained and saved in {folder}.")
+    return 0
+
+
+def _read(argv: list[str]) -> tuple[str, Path, str | None]:
+    """The name, the folder to write to, and what is wrong, if anything is."""
+    words, folder = list(argv), MODEL_FOLDER
+    if "--out" in words[:-1]:
+        at = words.index("--out")
+        folder = Path(words[at + 1])
+        del words[at : at + 2]
+    elif os.environ.get("COURSE_TRAIN", "full") != "full":
+        return "", folder, UNFIT_TO_SHIP
+    if len(words) == 1 and words[0] in RECIPES:
+        return words[0], folder, None
+    given = f"There is no model named {words[0]!r}. " if words else ""
+    return "", folder, f"{given}Give one name: {', '.join(RECIPES)}."

@@ -1,0 +1,443 @@
+"""A still picture of a figure, for pages on which no JavaScript runs.
+
+Called by the figures' renderer and by the attention views. It draws what this
+course's figures are made of (heatmaps, lines, markers, bars, labels) and leaves out
+the rest. Needs no browser and no further package.
+"""
+
+import base64
+import math
+import struct
+import zlib
+from html import escape, unescape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+__all__ = ["blend", "color_ramp", "png_data_uri", "static_svg"]
+
+WIDTH = 760
+LEFT, RIGHT, TOP, BOTTOM = 104, 110, 58, 96
+INK = "#1F2933"
+GRID = "#D9DDE2"
+
+
+def _rgb(color: str) -> np.ndarray:
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)], dtype=float)
+
+
+def blend(scale: list[list], fraction: float) -> str:
+    """The colour at `fraction` (0 to 1) of a plotly colour scale, as #RRGGBB."""
+    stops = [position for position, _ in scale]
+    colors = np.stack([_rgb(color) for _, color in scale])
+    fraction = min(max(fraction, 0.0), 1.0)
+    mixed = [np.interp(fraction, stops, channel) for channel in colors.T]
+    return "#" + "".join(f"{round(value):02X}" for value in mixed)
+
+
+def color_ramp(scale: list[list], steps: int) -> list[str]:
+    """`steps` colours evenly spaced along a plotly colour scale."""
+    return [blend(scale, i / max(steps - 1, 1)) for i in range(steps)]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    check = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+
+def png_data_uri(indices: np.ndarray, palette: list[str]) -> str:
+    """A data URI of a PNG whose pixel [row, column] has colour palette[index]."""
+    height, width = indices.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    colors = b"".join(bytes.fromhex(color[1:]) for color in palette)
+    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in indices)
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"PLTE", colors)
+        + _chunk(b"IDAT", zlib.compress(rows, 9))
+        + _chunk(b"IEND", b"")
+    )
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def _numbers(values: Any) -> np.ndarray:
+    return np.array(
+        [np.nan if value is None else float(value) for value in values], dtype=float
+    )
+
+
+def _plain(trace: dict) -> dict:
+    """The trace with plotly's binary arrays (a NumPy array given) made arrays again."""
+    plain = dict(trace)
+    for key, value in trace.items():
+        if isinstance(value, dict) and "bdata" in value:
+            flat = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"])
+            shape = str(value.get("shape", len(flat)))
+            plain[key] = flat.reshape([int(size) for size in shape.split(",")])
+    return plain
+
+
+def _text(
+    x: float, y: float, text: str, size=12, anchor="middle", turn=0, ink=INK
+) -> str:
+    turned = f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
+    for tag in ("<br>", "<b>", "</b>"):
+        text = text.replace(tag, "")
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{ink}" '
+        f'text-anchor="{anchor}"{turned}>{escape(unescape(text))}</text>'
+    )
+
+
+def _nice_ticks(low: float, high: float) -> list[float]:
+    span = high - low or 1.0
+    step = 10 ** math.floor(math.log10(span / 4))
+    step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+class _Axis:
+    """One axis of one panel: from data to pixels."""
+
+    def __init__(self, spec: dict, data: list[np.ndarray], start: float, end: float):
+        self.spec = spec
+        self.log = spec.get("type") == "log"
+        low, high = spec.get("range") or self._extent(data)
+        domain = spec.get("domain") or (0, 1)
+        self.low, self.high = low, high
+        self.start = start + (end - start) * domain[0]
+        self.end = start + (end - start) * domain[1]
+
+    def _extent(self, data: list[np.ndarray]) -> tuple[float, float]:
+        values = np.concatenate([*data, np.array([np.nan])])
+        if self.log:
+            values = np.log10(np.where(values > 0, values, np.nan))
+        values = values[np.isfinite(values)]
+        low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+        pad = 0.05 * ((high - low) or 1.0)
+        low, high = low - pad, high + pad
+        return (high, low) if self.spec.get("autorange") == "reversed" else (low, high)
+
+    def at(self, values: Any) -> np.ndarray:
+        values = _numbers(values)
+        if self.log:
+            values = np.log10(np.where(values > 0, values, np.nan))
+        fraction = (values - self.low) / ((self.high - self.low) or 1.0)
+        return self.start + fraction * (self.end - self.start)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Places in pixels and their labels; none where the figure hides them."""
+        if self.spec.get("showticklabels") is False:
+            return []
+        if self.spec.get("tickvals") is not None:
+            values = [float(value) for value in self.spec["tickvals"]]
+            labels = [str(text) for text in self.spec["ticktext"]]
+            return list(zip(self.at(values), labels, strict=True))
+        values = _nice_ticks(*sorted((self.low, self.high)))
+        if self.log:
+            values = [10.0**value for value in values if value == round(value)]
+        return [(self.at([value])[0], f"{value:g}") for value in values]
+
+
+def _axis_name(key: str) -> str:
+    return key[0] + "axis" + key[1:]
+
+
+Panels = dict[tuple[str, str], tuple[_Axis, _Axis]]
+
+
+def _panels(figure: dict, height: float) -> Panels:
+    """The two axes of every panel, by their names in the traces."""
+    layout, panels = figure["layout"], {}
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for trace in figure["data"]:
+        key = (trace.get("xaxis") or "x", trace.get("yaxis") or "y")
+        groups.setdefault(key, []).append(trace)
+    for (x, y), traces in groups.items():
+        across, up = layout.get(_axis_name(x), {}), layout.get(_axis_name(y), {})
+        xs = [_extents(trace, "x") for trace in traces]
+        ys = [_extents(trace, "y") for trace in traces]
+        panels[x, y] = (
+            _Axis(across, xs, LEFT, WIDTH - RIGHT),
+            _Axis(up, ys, height - BOTTOM, TOP),
+        )
+        if up.get("scaleanchor"):
+            _same_scale(*panels[x, y])
+    return panels
+
+
+def _same_scale(x: _Axis, y: _Axis) -> None:
+    """Shrink one axis about its middle until a unit is as long on both."""
+    units = [abs(axis.high - axis.low) or 1.0 for axis in (x, y)]
+    scales = [
+        abs(a.end - a.start) / unit for a, unit in zip((x, y), units, strict=True)
+    ]
+    for axis, scale in zip((x, y), scales, strict=True):
+        middle, share = (axis.start + axis.end) / 2, min(scales) / scale
+        axis.start = middle + (axis.start - middle) * share
+        axis.end = middle + (axis.end - middle) * share
+
+
+def _extents(trace: dict, axis: str) -> np.ndarray:
+    if trace["type"] == "heatmap":
+        rows = np.asarray(trace["z"], dtype=object)
+        size = rows.shape[1] if axis == "x" else rows.shape[0]
+        given = trace.get(axis)
+        return np.arange(size, dtype=float) if given is None else _numbers(given)
+    values = _numbers(trace[axis])
+    if trace["type"] == "bar":
+        length_axis = "x" if trace.get("orientation") == "h" else "y"
+        if axis == length_axis:
+            return np.append(values, 0.0)
+        return np.concatenate([values - 0.5 * _bar_width(values, trace), values])
+    return values
+
+
+def _bar_width(places: np.ndarray, trace: dict) -> float:
+    if trace.get("width") is not None:
+        return float(np.max(np.asarray(trace["width"], dtype=float)))
+    gaps = np.diff(np.unique(places))
+    return 0.8 * float(gaps.min()) if gaps.size else 0.8
+
+
+def _heatmap(trace: dict, x: _Axis, y: _Axis) -> list[str]:
+    z = np.stack([_numbers(row) for row in trace["z"]])
+    scale = [list(stop) for stop in trace["colorscale"]]
+    steps = 24 if z.size > 1_000 else 100
+    palette = [*color_ramp(scale, steps), "#FFFFFF"]
+    share = (z - trace["zmin"]) / ((trace["zmax"] - trace["zmin"]) or 1.0)
+    index = np.nan_to_num(np.clip(share, 0, 1) * (steps - 1), nan=steps)
+    index = index.round().astype(int)
+    xs, ys = _extents(trace, "x"), _extents(trace, "y")
+    left, right = x.at(_ends(xs))
+    first, last = y.at(_ends(ys))
+    source = png_data_uri(index if first < last else index[::-1], palette)
+    parts = [
+        f'<image x="{left:.1f}" y="{min(first, last):.1f}" width="{right - left:.1f}" '
+        f'height="{abs(last - first):.1f}" preserveAspectRatio="none" '
+        f'style="image-rendering:pixelated" href="{source}"/>'
+    ]
+    if trace.get("texttemplate"):
+        inks = np.array([_ink_on(color) for color in palette])[index]
+        parts += _cell_numbers(z, inks, x.at(xs), y.at(ys))
+    if trace.get("showscale") is not False:
+        parts += _color_bar(trace, scale, y)
+    return parts
+
+
+def _ends(places: np.ndarray) -> list[float]:
+    """The outer edges of evenly spaced cells."""
+    half = 0.5 * (places[1] - places[0] if len(places) > 1 else 1.0)
+    return [places[0] - half, places[-1] + half]
+
+
+def _ink_on(color: str) -> str:
+    red, green, blue = _rgb(color)
+    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 125 else "#FFFFFF"
+
+
+def _cell_numbers(z, inks, xs, ys) -> list[str]:
+    return [
+        _text(
+            xs[column], ys[row] + 4, f"{z[row, column]:.2f}", 11, ink=inks[row, column]
+        )
+        for row, column in np.ndindex(z.shape)
+        if not np.isnan(z[row, column])
+    ]
+
+
+def _color_bar(trace: dict, scale: list, y: _Axis) -> list[str]:
+    top, bottom = min(y.start, y.end), max(y.start, y.end)
+    steps = np.arange(99, -1, -1)[:, None]
+    bar = png_data_uri(steps, color_ramp(scale, 100))
+    left = WIDTH - RIGHT + 14
+    parts = [
+        f'<image x="{left:.1f}" y="{top:.1f}" width="12" height="{bottom - top:.1f}" '
+        f'preserveAspectRatio="none" href="{bar}"/>',
+        _text(left + 16, top + 10, f"{trace['zmax']:.3g}", 10, "start"),
+        _text(left + 16, bottom, f"{trace['zmin']:.3g}", 10, "start"),
+    ]
+    title = ((trace.get("colorbar") or {}).get("title") or {}).get("text")
+    if title:
+        parts.append(_text(left + 32, (top + bottom) / 2, title, 11, "middle", -90))
+    return parts
+
+
+def _scatter(trace: dict, x: _Axis, y: _Axis) -> list[str]:
+    xs, ys = x.at(trace["x"]), y.at(trace["y"])
+    mode, parts = trace.get("mode") or "lines", []
+    line, marker = trace.get("line") or {}, trace.get("marker") or {}
+    if "lines" in mode:
+        broken = np.isnan(xs) | np.isnan(ys)
+        pieces = np.split(np.arange(len(xs)), np.flatnonzero(broken))
+        dash = ' stroke-dasharray="5 4"' if line.get("dash") else ""
+        for piece in pieces:
+            points = " ".join(
+                f"{xs[i]:.1f},{ys[i]:.1f}" for i in piece if not broken[i]
+            )
+            parts.append(
+                f'<polyline points="{points}" fill="none" '
+                f'stroke="{line.get("color", INK)}" '
+                f'stroke-width="{line.get("width", 2):.2f}"{dash}/>'
+            )
+    if "markers" in mode:
+        radius = 0.5 * float(np.max(np.asarray(marker.get("size", 6), dtype=float)))
+        color = marker.get("color", INK)
+        fill = color if isinstance(color, str) and color.startswith("#") else "none"
+        clear = marker.get("opacity", 1)
+        parts += [
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius:.1f}" fill="{fill}" '
+            f'fill-opacity="{clear}"/>'
+            for a, b in zip(xs, ys, strict=True)
+            if np.isfinite(a) and np.isfinite(b)
+        ]
+    if "text" in mode:
+        lift = -8 if "top" in str(trace.get("textposition")) else 4
+        parts += [
+            _text(a, b + lift, str(text), 11)
+            for a, b, text in zip(xs, ys, trace["text"], strict=True)
+            if text and np.isfinite(a) and np.isfinite(b)
+        ]
+    return parts
+
+
+def _bars(trace: dict, x: _Axis, y: _Axis) -> list[str]:
+    lying = trace.get("orientation") == "h"
+    places = _numbers(trace["y" if lying else "x"])
+    lengths = _numbers(trace["x" if lying else "y"])
+    half = 0.5 * _bar_width(places, trace)
+    color, parts = (trace.get("marker") or {}).get("color", INK), []
+    for i, (place, length) in enumerate(zip(places, lengths, strict=True)):
+        if not np.isfinite(length):
+            continue
+        ends, sides = [0.0, length], [place - half, place + half]
+        a, b = x.at(ends if lying else sides), y.at(sides if lying else ends)
+        fill = color if isinstance(color, str) else color[i]
+        parts.append(
+            f'<rect x="{a.min():.1f}" y="{b.min():.1f}" width="{np.ptp(a):.1f}" '
+            f'height="{np.ptp(b):.1f}" fill="{fill}" '
+            f'fill-opacity="{trace.get("opacity") or 1}"/>'
+        )
+    return parts
+
+
+def _frame(x: _Axis, y: _Axis) -> list[str]:
+    """Grid lines and tick labels, and a border where the figure asks for one."""
+    ticks, parts = x.ticks(), []
+    turned = sum(len(label) + 2 for _, label in ticks) * 6.5 > x.end - x.start
+    for place, label in ticks:
+        if x.spec.get("showgrid") is not False:
+            line = f"M{place:.1f} {y.start:.1f}V{y.end:.1f}"
+            parts.append(f'<path d="{line}" stroke="{GRID}"/>')
+        at = (place + 4, y.start + 10) if turned else (place, y.start + 15)
+        end, turn = ("end", -90) if turned else ("middle", 0)
+        parts.append(_text(*at, label, 10, end, turn))
+    for place, label in y.ticks():
+        if y.spec.get("showgrid") is not False:
+            line = f"M{x.start:.1f} {place:.1f}H{x.end:.1f}"
+            parts.append(f'<path d="{line}" stroke="{GRID}"/>')
+        parts.append(_text(x.start - 6, place + 4, label, 10, "end"))
+    if x.spec.get("showline"):
+        border = f"M{x.start:.1f} {y.start:.1f}H{x.end:.1f}V{y.end:.1f}H{x.start:.1f}Z"
+        parts.append(f'<path d="{border}" fill="none" stroke="{INK}"/>')
+    return parts
+
+
+def _axis_titles(x: _Axis, y: _Axis) -> list[str]:
+    parts = []
+    title = (x.spec.get("title") or {}).get("text")
+    if title:
+        below = 18 if x.spec.get("showticklabels") is False else BOTTOM - 12
+        parts.append(_text((x.start + x.end) / 2, y.start + below, title))
+    title = (y.spec.get("title") or {}).get("text")
+    if title:
+        left = 16 if y.ticks() else x.start - 12
+        parts.append(_text(left, (y.start + y.end) / 2, title, 12, "middle", -90))
+    return parts
+
+
+def _axis_of(panels: Panels, ref: str, which: int) -> _Axis:
+    found = [axes[which] for names, axes in panels.items() if names[which] == ref]
+    return (found or [next(iter(panels.values()))[which]])[0]
+
+
+def _place(panels: Panels, ref: str, which: int, value: float) -> float:
+    """A place given in data, or as a share of the panel ("x domain")."""
+    axis = _axis_of(panels, ref.split()[0], which)
+    if ref.endswith("domain") or ref == "paper":
+        return axis.start + value * (axis.end - axis.start)
+    return float(axis.at([value])[0])
+
+
+def _annotations(layout: dict, panels: Panels) -> list[str]:
+    parts = []
+    for line in layout.get("shapes") or []:
+        x0, x1 = (_place(panels, line["xref"], 0, line[end]) for end in ("x0", "x1"))
+        y0, y1 = (_place(panels, line["yref"], 1, line[end]) for end in ("y0", "y1"))
+        parts.append(
+            f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="{INK}" '
+            'stroke-dasharray="5 4"/>'
+        )
+    for note in layout.get("annotations") or []:
+        left = _place(panels, note.get("xref") or "x", 0, note["x"])
+        top = _place(panels, note.get("yref") or "y", 1, note["y"])
+        anchor = {"left": "start", "right": "end"}.get(note.get("xanchor"), "middle")
+        parts.append(_text(left, top - 4, note["text"], 11, anchor))
+    return parts
+
+
+def _legend(traces: list[dict]) -> list[str]:
+    parts, top = [], 70
+    for trace in traces:
+        if not trace.get("name") or trace["type"] == "heatmap":
+            continue
+        if trace.get("showlegend") is False:
+            continue
+        paint = trace.get("marker") or trace.get("line") or {}
+        color = paint.get("color") or (trace.get("line") or {}).get("color") or INK
+        color = color if isinstance(color, str) else color[0]
+        parts.append(
+            f'<rect x="{WIDTH - 104}" y="{top - 9}" width="10" height="10" '
+            f'fill="{color}"/>' + _text(WIDTH - 90, top, trace["name"], 11, "start")
+        )
+        top += 18
+    return parts if len(parts) > 1 else []
+
+
+_DRAW = {"heatmap": _heatmap, "scatter": _scatter, "bar": _bars}
+
+
+def static_svg(fig: go.Figure, description: str = "") -> str:
+    """The figure as an SVG picture with the description as its accessible name.
+
+    Traces of other kinds than heatmap, scatter and bar are left out.
+    """
+    figure = fig.to_dict()
+    layout = figure["layout"]
+    height = float(layout.get("height") or 420)
+    known = (trace for trace in figure["data"] if trace.get("type") in _DRAW)
+    figure["data"] = [_plain(trace) for trace in known]
+    panels = _panels(figure, height)
+    title = (layout.get("title") or {}).get("text") or ""
+    label = escape(description or title)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
+        f'width="{WIDTH}" height="{height:.0f}" role="img" aria-label="{label}" '
+        f'font-family="sans-serif"><title>{label}</title>'
+        f'<rect width="{WIDTH}" height="{height:.0f}" fill="#FFFFFF"/>',
+        _text(20, 26, title, 15, "start"),
+    ]
+    for x, y in panels.values():
+        parts += _frame(x, y)
+        parts += _axis_titles(x, y)
+    for trace in figure["data"]:
+        x, y = panels[trace.get("xaxis") or "x", trace.get("yaxis") or "y"]
+        parts += _DRAW[trace["type"]](trace, x, y)
+    if panels:
+        parts += _annotations(layout, panels)
+    parts += _legend(figure["data"])
+    return "".join(parts) + "</svg>"
