@@ -120,10 +120,12 @@ def page(chromium):
 
 
 @pytest.fixture(autouse=True)
-def same_randomness():
-    """Seed what a test may draw from; tests that need more seed it themselves."""
+def same_start():
+    """Every test begins with the same seeds and with gradients switched on."""
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+        # Importing the prelude switches gradients off, as a chapter wants it.
+        sys.modules["torch"].set_grad_enabled(True)

@@ -18,6 +18,7 @@ from transformer_lens.model_bridge.sources import native  # noqa: F401 (boot_nat
 
 from utils import corpus
 from utils import model as model_file
+from utils.attention import _RowByRow
 from utils.model import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
@@ -208,6 +209,52 @@ def test_future_tokens_do_not_matter(smeared, through_bridge):
     before, after = run(TOKENS), run(changed)
     assert_near(before[:, :4], after[:, :4], 1e-6)
     assert (before[:, 4:] - after[:, 4:]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_attention_row_by_row_is_pytorch_s_attention(dtype):
+    torch.manual_seed(0)
+    parts = [torch.randn(3, 2, 7, 4, dtype=torch.float64) for _ in range(4)]
+    ours = attend(_RowByRow.apply, *(part.to(dtype) for part in parts))
+    theirs = attend(by_the_formula, *(part.to(dtype).double() for part in parts))
+    near = 1e-12 if dtype == torch.float64 else 0.05
+    for mine, right in zip(ours, theirs, strict=True):
+        assert_near(mine.double(), right, near)
+
+
+def attend(attention, q, k, v, d_out):
+    """The output of an attention and its three gradients."""
+    for part in (q, k, v):
+        part.requires_grad_()
+    out = attention(q, k, v)
+    return out, *torch.autograd.grad(out, (q, k, v), d_out)
+
+
+def by_the_formula(q, k, v):
+    scores = torch.einsum("bhqd,bhkd->bhqk", q, k) / q.shape[-1] ** 0.5
+    length = q.shape[2]
+    seen = torch.ones(length, length, dtype=torch.bool).tril()
+    pattern = scores.where(seen, -torch.inf).softmax(dim=-1)
+    return torch.einsum("bhqk,bhkd->bhqd", pattern, v)
+
+
+def test_training_in_bfloat16_takes_the_quick_way_and_agrees():
+    model = build(SIZES)
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = model.final_stream(TOKENS)
+    assert "RowByRow" in graph_of(quick)
+    assert_near(quick.float(), model.final_stream(TOKENS), 0.2)
+    assert "RowByRow" not in graph_of(model.final_stream(TOKENS))
+
+
+def graph_of(x):
+    """The names of all steps that led to `x`."""
+    names, todo = [], [x.grad_fn]
+    while todo:
+        step = todo.pop()
+        names.append(step.name())
+        todo += [before for before, _ in step.next_functions if before is not None]
+    return " ".join(names)
 
 
 def test_a_smear_of_one_half_mixes_equally():
@@ -536,6 +583,7 @@ def test_the_description_is_readable_json(saved):
 
 def test_live_models_are_those_still_in_use(saved):
     _, path = saved
+    gc.collect()
     before = len(live_models())
     bridge = load_model(path)
     assert any(model is bridge for model in live_models())

@@ -35,6 +35,7 @@ __all__ = [
     "attention_heads",
     "attention_pattern",
     "colored_tokens",
+    "send_script",
     "token_log_probs",
 ]
 
@@ -76,7 +77,7 @@ class AttentionView:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         if self.figure is None:
-            _send_script_once()
+            send_script()
         return self._bundle()
 
 
@@ -101,10 +102,12 @@ def _in_notebook() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None
 
 
-def _send_script_once() -> None:
+def send_script() -> None:
     """Send circuitsvis to the page, once per kernel and again whenever a page asks.
 
     Goes through a widget that is never displayed, so no output cell holds anything.
+    Showing a view calls it; an explorer that puts a view's HTML on its own page calls
+    it first. Does nothing outside a notebook.
     """
     global _loader
     with _lock:

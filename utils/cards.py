@@ -36,7 +36,7 @@ class Card:
         """The card as HTML that follows the notebook's light or dark theme."""
         pieces = [f"<strong>{html.escape(self.title)}</strong>"]
         pieces += [
-            f'<p style="margin:.4em 0 0">{_inline(line)}</p>'
+            f'<p style="margin:.4em 0 0;max-width:46em">{_inline(line)}</p>'
             for line in self.paragraphs
         ]
         if self.code:
@@ -46,7 +46,7 @@ class Card:
             pieces.append(_pre(self.printed) + "</details>")
         return (
             f'<div role="status" style="border-left:6px solid {COLOURS[self.tone]};'
-            "padding:.5em .9em;margin:.3em 0;max-width:46em;line-height:1.45;"
+            "padding:.5em .9em;margin:.3em 0;max-width:62em;line-height:1.45;"
             'color:var(--jp-content-font-color1,inherit)">' + "".join(pieces) + "</div>"
         )
 
@@ -56,7 +56,7 @@ class Card:
 
 def _pre(text: str) -> str:
     return (
-        '<pre style="white-space:pre-wrap;margin:.5em 0 0;'
+        '<pre style="white-space:pre;overflow-x:auto;margin:.5em 0 0;'
         'color:inherit;background:transparent">' + html.escape(text) + "</pre>"
     )
 
@@ -119,7 +119,7 @@ def show_choices(
     from IPython.display import display
 
     radio = widgets.RadioButtons(
-        options=[(label, index) for index, label in enumerate(labels)],
+        options=[(label.replace("`", "'"), i) for i, label in enumerate(labels)],
         value=chosen,
         layout={"width": "auto"},
     )

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -24,6 +23,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources._bridge_builder import (
     build_bridge_from_module,
 )
+
+from utils.attention import causal_attention
 
 __all__ = [
     "AttentionOnlyConfig",
@@ -121,7 +122,7 @@ class Attention(nn.Module):
         k = self._smeared(self._split_heads(self.k(placed)))
         v = self._split_heads(self.v(x))
         if pattern_fn is None and not self.scores_fn and attention_mask is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            mixed = causal_attention(q, k, v)
         else:
             mixed = self._pattern(q, k, attention_mask, pattern_fn) @ v
         mixed = rearrange(mixed, "batch head pos d_head -> batch pos (head d_head)")

@@ -17,6 +17,7 @@ from utils import attention_view as views
 from utils import figures
 from utils.corpus import START_ID, PlantedLanguage, load_tokenizer, stdlib_corpus
 from utils.exercises import exercise, hint, predict, progress, solution
+from utils.handmade import with_weights
 from utils.model import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
@@ -56,6 +57,7 @@ __all__ = [
     "train",
     "views",
     "visible",
+    "with_weights",
 ]
 
 torch.set_grad_enabled(False)

@@ -78,10 +78,10 @@ def _sizes(n_layers: int, d_model: int = 256) -> AttentionOnlyConfig:
     return AttentionOnlyConfig(n_layers=n_layers, d_vocab=4096, d_model=d_model)
 
 
-# Without layers there is no attention to learn, and one pass over the text is enough.
+# Without layers there is no attention to learn; two passes over the text are enough.
 BIGRAMS = TrainConfig(
-    steps=300,
-    lr=1e-2,
+    steps=600,
+    lr=2e-2,
     schedule="linear",
     decay_share=0.5,
     dtype="auto",

@@ -1146,8 +1146,8 @@ PREDICTIONS = (
     Prediction(
         name="self_and_space_self",
         question=(
-            "The texts `self`, ` self` (with a space) and `Self` each are one token. "
-            "What does the model know about the three before it is trained?"
+            "`self` and ` self` (with a space in front) are two tokens of our "
+            "vocabulary. What does a model know about the two before it is trained?"
         ),
         choices=(
             Choice(
@@ -1156,7 +1156,7 @@ PREDICTIONS = (
                 "tokens are spelled alike.",
             ),
             Choice(
-                "Nothing: they are three numbers as different as any others.",
+                "Nothing: they are two numbers as different as any others.",
                 "Each has a row of its own in W_E, filled at random before training. "
                 "Whatever they have in common the model has to learn from text.",
             ),
@@ -1222,6 +1222,31 @@ PREDICTIONS = (
             ),
         ),
         right=0,
+    ),
+    Prediction(
+        name="same_layer",
+        question=(
+            "Heads 0.0 and 0.1 are in the same layer. At some position, does head 0.1 "
+            "see what head 0.0 has just written there?"
+        ),
+        choices=(
+            Choice(
+                "Yes, the heads write one after the other.",
+                "Only the numbering suggests an order. All heads of a layer read the "
+                "stream as it entered the layer.",
+            ),
+            Choice(
+                "Yes, but only what was written at earlier positions.",
+                "Positions are not written one after the other either. A layer reads "
+                "the whole stream first, and then all its heads write.",
+            ),
+            Choice(
+                "No, both read the stream as it entered the layer.",
+                "So heads of a layer cannot work on each other's results, and what the "
+                "layer adds is simply the sum of what they add.",
+            ),
+        ),
+        right=2,
     ),
     Prediction(
         name="removing_a_head",

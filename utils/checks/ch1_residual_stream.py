@@ -1693,7 +1693,7 @@ PREDICTIONS = (
         name="identity_times_w",
         question=(
             "Three positions, two numbers each, laid out as six numbers, position "
-            "after position. Which entries of the 6 by 6 matrix Id (x) W can be other "
+            "after position. Which entries of the 6 by 6 matrix Id ⊗ W can be other "
             "than zero?"
         ),
         choices=(
@@ -1714,7 +1714,7 @@ PREDICTIONS = (
             ),
             Choice(
                 "Six diagonals: each number meets its partner in other positions.",
-                "That is A (x) Id, which moves vectors across positions and leaves "
+                "That is A ⊗ Id, which moves vectors across positions and leaves "
                 "their numbers alone.",
             ),
         ),

@@ -637,7 +637,7 @@ PREDICTIONS = (
         right=1,
     ),
     Prediction(
-        name="after_def",
+        name="after_import",
         question=(
             "The shipped zero-layer model was trained on Python source. By its weights "
             "alone, which token is likeliest after ` import`?"

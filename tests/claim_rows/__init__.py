@@ -1,0 +1,98 @@
+"""The scoreboard's rows, one file per chapter, and what a row is made of.
+
+Each file, such as `tests/claim_rows/one_layer.py`, has a tuple `CLAIMS`. A new file is
+found by itself. `tests/claims.py` measures and prints them, `tests/test_claims.py`
+holds them to their verdicts.
+"""
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+
+__all__ = ["VERDICTS", "Claim", "Finding", "all_claims"]
+
+VERDICTS = ("reproduced", "partly", "not reproduced")
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper, and how it is measured here.
+
+    `row` is its row in paper.md and `paper` what the paper says in numbers. `measure`
+    gives named numbers, `ours` is a format string that shows them. Each entry of
+    `conditions` is a requirement in words and a test of the numbers: the verdict is
+    "reproduced" when all hold, "partly" when some do, "not reproduced" when none does.
+    `reason` says why the verdict is `expected`. `needs` names the shipped models.
+    """
+
+    row: str
+    statement: str
+    paper: str
+    measure: Callable[[], Numbers]
+    ours: str
+    conditions: Mapping[str, Callable[[Numbers], bool]]
+    reason: str
+    expected: str = "reproduced"
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.expected not in VERDICTS:
+            raise ValueError(f"{self.row}: {self.expected!r} is no verdict.")
+        if not self.conditions:
+            raise ValueError(f"{self.row}: a claim needs a condition.")
+
+    def find(self) -> "Finding":
+        """Measure, and judge what was measured. A number that is not finite fails."""
+        with torch.no_grad():
+            numbers = dict(self.measure())
+        finite = all(math.isfinite(value) for value in numbers.values())
+        holds = {
+            words: finite and bool(test(numbers))
+            for words, test in self.conditions.items()
+        }
+        return Finding(self, numbers, holds)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What measuring a claim gave: its numbers, and which conditions hold."""
+
+    claim: Claim
+    numbers: Numbers = field(repr=False)
+    holds: Mapping[str, bool]
+
+    @property
+    def verdict(self) -> str:
+        """ "reproduced", "partly" or "not reproduced"."""
+        if all(self.holds.values()):
+            return "reproduced"
+        return "partly" if any(self.holds.values()) else "not reproduced"
+
+    @property
+    def as_expected(self) -> bool:
+        return self.verdict == self.claim.expected
+
+    @property
+    def ours(self) -> str:
+        """The measured numbers as a sentence."""
+        return self.claim.ours.format(**self.numbers)
+
+
+@cache
+def all_claims() -> tuple[Claim, ...]:
+    """The claims of all files in this folder, in the order of their row ids."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    claims = [claim for module in modules for claim in getattr(module, "CLAIMS", ())]
+    return tuple(sorted(claims, key=lambda claim: _order(claim.row)))
+
+
+def _order(row: str) -> tuple[str, int]:
+    letter, number = row.split("-")
+    return letter, int(number)

@@ -1,0 +1,50 @@
+"""What several rows of the scoreboard need: models, text and tables, made once."""
+
+from functools import cache
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from utils.corpus import stdlib_corpus
+from utils.model import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+    load_model,
+    model_record,
+)
+
+__all__ = ["counts", "rows", "shipped", "untrained_like"]
+
+D_VOCAB = 4096
+
+
+@cache
+def shipped(name: str) -> TransformerBridge:
+    """A shipped model, loaded once."""
+    return load_model(name)
+
+
+@cache
+def untrained_like(name: str, seed: int = 0) -> TransformerBridge:
+    """A model of a shipped model's sizes with the weights it would begin with."""
+    config = AttentionOnlyConfig(**model_record(name)["config"])
+    network = AttentionOnlyTransformer(config, seed=seed).eval()
+    return as_bridge(network).requires_grad_(False)
+
+
+@cache
+def rows(split: str = "heldout", n_ctx: int = 256) -> Int[Tensor, "row pos"]:
+    """Evaluation rows of the standard library."""
+    return stdlib_corpus(D_VOCAB).rows(split, n_ctx).long()
+
+
+@cache
+def counts(split: str = "train") -> Float[Tensor, "current next"]:
+    """How often each token follows each other token."""
+    text = rows(split)
+    pairs = (text[:, :-1] * D_VOCAB + text[:, 1:]).flatten()
+    table = torch.bincount(pairs, minlength=D_VOCAB**2)
+    return table.view(D_VOCAB, D_VOCAB).float()

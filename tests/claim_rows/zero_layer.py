@@ -1,0 +1,198 @@
+"""Zero-layer models: F-40 to F-43."""
+
+from functools import cache
+
+import torch
+
+from solutions.ch2_zero_layer import (
+    bigram_log_probs,
+    direct_path,
+    kl_to_bigram,
+    kneser_ney_loss,
+)
+from tests.claim_rows import Claim
+from tests.claim_rows.shared import D_VOCAB, counts, rows, shipped
+from utils.corpus import PlantedLanguage
+from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
+from utils.training import TrainConfig, next_token_loss, train
+
+__all__ = ["CLAIMS"]
+
+WIDTHS = (4, 16, 64, 128)
+
+
+def lookup_error() -> dict[str, float]:
+    """Largest difference between logits and table rows, over the largest logit."""
+    model, text = shipped("zero_layer"), rows()[:4]
+    logits = model(text)
+    error = (direct_path(model)[text] - logits).abs().max() / logits.abs().max()
+    return {"error": error.item()}
+
+
+@cache
+def planted_models() -> tuple[PlantedLanguage, dict]:
+    """Zero-layer models of four widths, trained on one bigram language."""
+    language = PlantedLanguage(d_vocab=128, seed=0)
+    recipe = TrainConfig(
+        steps=500, lr=0.02, schedule="linear", decay_share=0.6, probe_every=0
+    )
+    models = {}
+    for d_model in WIDTHS:
+        config = AttentionOnlyConfig(n_layers=0, d_vocab=128, d_model=d_model, n_ctx=64)
+        models[d_model] = AttentionOnlyTransformer(config, seed=1)
+        batches = language.batches(64, 64)
+        train(models[d_model], batches, recipe, progress=False, mode="full")
+    return language, models
+
+
+@cache
+def planted_losses() -> dict[int, float]:
+    """Nats above the one-token floor on fresh text, by d_model."""
+    language, models = planted_models()
+    heldout = language.sample(n_rows=500, n_ctx=64, seed=99)
+    floor = language.one_token_floor(n_ctx=64)
+    return {
+        d_model: next_token_loss(model, heldout).item() - floor
+        for d_model, model in models.items()
+    }
+
+
+def planted_optimum() -> dict[str, float]:
+    language, models = planted_models()
+    text = language.sample(20_000, 64, seed=7)
+    counted = bigram_log_probs(text, 128, pseudocount=0.01)
+    frequencies = text[:, :-1].flatten().bincount(minlength=128) / text[:, :-1].numel()
+    divergence = kl_to_bigram(as_bridge(models[64]), counted, frequencies)
+    return {"above": planted_losses()[64], "kl": divergence}
+
+
+def text_optimum() -> dict[str, float]:
+    train_rows, heldout = rows("train"), rows()
+    here, after = heldout[:, :-1], heldout[:, 1:]
+    table = direct_path(shipped("zero_layer")).log_softmax(1)
+    loss = -table[here, after].mean().item()
+    floor = kneser_ney_loss(train_rows, heldout, D_VOCAB)
+    add_one = -bigram_log_probs(train_rows, D_VOCAB)[here, after].mean().item()
+    return {"loss": loss, "floor": floor, "above": loss - floor, "add_one": add_one}
+
+
+def low_rank() -> dict[str, float]:
+    losses = planted_losses()
+    _, models = planted_models()
+    ranks = {
+        d_model: torch.linalg.matrix_rank(direct_path(as_bridge(model))).item()
+        for d_model, model in models.items()
+    }
+    excess = max(ranks[d_model] - d_model for d_model in WIDTHS)
+    return {f"d{d}": loss for d, loss in losses.items()} | {"excess_rank": excess}
+
+
+def correlation_with_bigrams(name: str) -> float:
+    """How well W_E W_U orders the successors of each token.
+
+    The correlation of its entries with the counted log P(next | current), over pairs
+    seen at least ten times in the training text, each row centred on its mean over
+    these pairs, because a row's constant means nothing.
+    """
+    table = counts("train")
+    seen = table >= 10
+    share = seen / seen.sum(1, keepdim=True).clamp(min=1)
+    sides = []
+    for values in (table.clamp(min=1).log(), direct_path(shipped(name))):
+        centred = values - (values * share).sum(1, keepdim=True)
+        sides.append(centred[seen])
+    return torch.corrcoef(torch.stack(sides))[0, 1].item()
+
+
+def direct_path_in_larger_models() -> dict[str, float]:
+    numbers = {}
+    for name in ("zero_layer", "one_layer", "two_layer"):
+        path = direct_path(shipped(name))
+        itself = path.argmax(1) == torch.arange(D_VOCAB)
+        numbers[name] = correlation_with_bigrams(name)
+        numbers[f"{name}_itself"] = itself.float().mean().item()
+    return numbers
+
+
+CLAIMS = (
+    Claim(
+        row="F-40",
+        statement="A zero-layer model is one matrix: the logits after a token are its "
+        "row of W_E W_U.",
+        paper="equality",
+        measure=lookup_error,
+        ours="largest difference {error:.1e} of the largest logit",
+        conditions={"below 1e-6": lambda n: n["error"] < 1e-6},
+        reason="Nothing stands between embedding and unembedding.",
+        needs=("zero_layer",),
+    ),
+    Claim(
+        row="F-41",
+        statement="Its best is the bigram table: on a language whose bigrams are "
+        "known, W_E W_U comes to the truth.",
+        paper="approximates the bigram log-likelihood; no number",
+        measure=planted_optimum,
+        ours="{above:.3f} nats above the floor, mean KL {kl:.3f} nats (d_model 64 of "
+        "128 words)",
+        conditions={
+            "at most 0.05 nats above the floor": lambda n: n["above"] <= 0.05,
+            "KL at most 0.05 nats": lambda n: n["kl"] <= 0.05,
+        },
+        reason="The table's class structure fits into 64 dimensions.",
+    ),
+    Claim(
+        row="F-41",
+        statement="The same on real text: about as good as careful counting of pairs.",
+        paper="no number",
+        measure=text_optimum,
+        ours="{loss:.2f} nats held out; Kneser-Ney {floor:.2f} ({above:+.2f}), counts "
+        "plus one {add_one:.2f}",
+        conditions={
+            "at most 0.15 nats above Kneser-Ney": lambda n: n["above"] <= 0.15,
+            "below counts plus one": lambda n: n["loss"] < n["add_one"],
+        },
+        reason="Being squeezed through d_model numbers smooths the table, as "
+        "Kneser-Ney does by other means.",
+        needs=("zero_layer",),
+    ),
+    Claim(
+        row="F-42",
+        statement="The table is squeezed to rank d_model, and a narrower model pays "
+        "for it.",
+        paper="implied",
+        measure=low_rank,
+        ours="nats above the floor at d_model 4, 16, 64, 128: {d4:.3f}, {d16:.3f}, "
+        "{d64:.3f}, {d128:.3f}",
+        conditions={
+            "the loss falls with each width": lambda n: (
+                n["d4"] > n["d16"] > n["d64"] > n["d128"] - 0.01
+            ),
+            "no rank above d_model": lambda n: n["excess_rank"] <= 0,
+        },
+        reason="From 64 to 128 there is nothing left to gain, so 0.01 nats are "
+        "allowed there.",
+    ),
+    Claim(
+        row="F-43",
+        statement="In larger models the direct path keeps the bigrams that other paths "
+        "leave to it.",
+        paper="no number",
+        measure=direct_path_in_larger_models,
+        ours="correlation with log bigrams {zero_layer:.2f} (0 layers), {one_layer:.2f}"
+        " (1), {two_layer:.2f} (2); {one_layer_itself:.1%} of tokens predict "
+        "themselves most (1)",
+        conditions={
+            "one layer: above 0 and below the zero-layer model's": lambda n: (
+                0 < n["one_layer"] < n["zero_layer"]
+            ),
+            "two layers: above 0 and below the zero-layer model's": lambda n: (
+                0 < n["two_layer"] < n["zero_layer"]
+            ),
+            "at most 10 % predict themselves": lambda n: (
+                max(n[k] for k in n if k.endswith("itself")) <= 0.1
+            ),
+        },
+        reason="Attention to the present and the previous token takes bigrams over.",
+        needs=("zero_layer", "one_layer", "two_layer"),
+    ),
+)

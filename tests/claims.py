@@ -1,0 +1,125 @@
+"""`python3 -m utils claims [ROW ...]`: measure the paper's statements and print them.
+
+The statements stand in `tests/claim_rows`. `claims` measures all of them, `claims F-41
+F-69` only these rows. The exit code is 1 when a verdict differs from the expected one,
+2 for a row that is not there.
+"""
+
+import shutil
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tests.claim_rows import VERDICTS, Claim, Finding, all_claims
+from utils.model import ModelFileError
+
+__all__ = ["main", "measure", "summary", "table"]
+
+HEADS = ("row", "statement", "paper", "ours", "verdict")
+SHARES = (0, 0.38, 0.24, 0.38, 0)
+FIXED = {"row": 6, "verdict": 15}
+
+
+def measure(claims: Iterable[Claim]) -> Iterable[Finding | tuple[Claim, str]]:
+    """A finding per claim, or the claim and why it could not be measured."""
+    for claim in claims:
+        try:
+            yield claim.find()
+        except ModelFileError as error:
+            yield claim, str(error)
+
+
+def table(findings: Iterable[Finding | tuple[Claim, str]], width: int) -> Iterable[str]:
+    """The lines of the table, one claim after the other as they are measured."""
+    widths = _widths(width)
+    yield _line(HEADS, widths)
+    yield "-" * min(width, sum(widths) + 2 * len(widths) - 2)
+    for finding in findings:
+        yield from _rows_of(finding, widths)
+
+
+def _widths(width: int) -> list[int]:
+    free = max(60, width) - sum(FIXED.values()) - 2 * (len(HEADS) - 1)
+    return [
+        FIXED.get(name, int(free * share))
+        for name, share in zip(HEADS, SHARES, strict=True)
+    ]
+
+
+def _rows_of(finding, widths: list[int]) -> Iterable[str]:
+    if isinstance(finding, Finding):
+        claim, ours, verdict = finding.claim, finding.ours, finding.verdict
+    else:
+        (claim, ours), verdict = finding, "not measured"
+    cells = (claim.row, claim.statement, claim.paper, ours, verdict)
+    wrapped = [
+        textwrap.wrap(text, size, break_on_hyphens=False) or [""]
+        for text, size in zip(cells, widths, strict=True)
+    ]
+    for i in range(max(map(len, wrapped))):
+        yield _line([part[i] if i < len(part) else "" for part in wrapped], widths)
+    for note in _notes(finding):
+        indent = " " * (widths[0] + 2)
+        yield from textwrap.wrap(
+            note, sum(widths[1:]), initial_indent=indent, subsequent_indent=indent
+        )
+    yield ""
+
+
+def _notes(finding) -> Iterable[str]:
+    """What did not hold and why, where a row is not simply reproduced."""
+    if not isinstance(finding, Finding):
+        return
+    failed = [words for words, holds in finding.holds.items() if not holds]
+    if failed:
+        yield f"Does not hold: {'; '.join(failed)}."
+    if not finding.as_expected:
+        yield f"EXPECTED: {finding.claim.expected}."
+    if failed or not finding.as_expected:
+        yield f"Reason: {finding.claim.reason}"
+
+
+def _line(cells: Sequence[str], widths: list[int]) -> str:
+    padded = (cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def summary(findings: Sequence[Finding | tuple[Claim, str]]) -> str:
+    """One sentence: how many claims got which verdict, and what was not expected."""
+    measured = [f for f in findings if isinstance(f, Finding)]
+    tally = Counter(finding.verdict for finding in measured)
+    parts = [f"{tally[verdict]} {verdict}" for verdict in VERDICTS]
+    if len(measured) < len(findings):
+        parts.append(f"{len(findings) - len(measured)} not measured")
+    changed = [f.claim.row for f in measured if not f.as_expected]
+    text = f"{len(findings)} statements: {', '.join(parts)}."
+    if changed:
+        return f"{text} Not as expected: {', '.join(changed)}."
+    return f"{text} Every verdict is the expected one." if measured else text
+
+
+def main(argv: list[str]) -> int:
+    """Print the table of the rows named, or of all."""
+    wanted = {word.upper() for word in argv}
+    claims = [c for c in all_claims() if not wanted or c.row in wanted]
+    unknown = wanted - {claim.row for claim in claims}
+    if unknown:
+        known = ", ".join(dict.fromkeys(claim.row for claim in all_claims()))
+        print(
+            f"There is no row {', '.join(sorted(unknown))}. There are: {known}.",
+            file=sys.stderr,
+        )
+        return 2
+    findings = []
+
+    def kept():
+        for finding in measure(claims):
+            findings.append(finding)
+            yield finding
+
+    for line in table(kept(), shutil.get_terminal_size((120, 24)).columns):
+        print(line, flush=True)
+    print(summary(findings))
+    good = all(isinstance(f, Finding) and f.as_expected for f in findings)
+    return 0 if good else 1

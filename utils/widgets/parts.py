@@ -1,0 +1,476 @@
+"""What every explorer is made of: reading what was typed, the page, the controls.
+
+Called by the other files of this package. An explorer is three things: a function that
+computes, a function that draws a `Page`, and controls above it (`Explorer`).
+"""
+
+import copy
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from utils import figures
+from utils.svg import blend, static_svg
+from utils.tokens import visible, visible_all
+
+__all__ = [
+    "Ask",
+    "Explorer",
+    "Memory",
+    "Page",
+    "bar_table",
+    "button",
+    "check_shape",
+    "chip",
+    "choice",
+    "choose_head",
+    "choose_layer",
+    "figure_svg",
+    "head_names",
+    "learner_call",
+    "need_heads",
+    "paragraph",
+    "place_in",
+    "place_slider",
+    "private_copy",
+    "read_text",
+    "read_token",
+    "show_token",
+    "text_box",
+    "token_box",
+    "token_strings",
+]
+
+_CARD = (
+    "--jp-content-font-color1:#1F2933;--jp-ui-font-color1:#1F2933;"
+    f"background:{figures.PAPER};color:{figures.INK};padding:10px 12px;margin:4px 0;"
+    "border:1px solid #D9DDE2;border-radius:6px;overflow:auto;max-width:800px;"
+    "font-size:13px;line-height:1.5"
+)
+_LABELLED = {"description_width": "initial"}
+_TYPED = {"·": " ", "⏎": "\n", "⇥": "\t", "\\n": "\n", "\\t": "\t"}
+
+
+class Ask(ValueError):
+    """What was typed or plugged in does not fit; the text is a sentence to show."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an explorer shows: HTML without scripts, and the same in one sentence.
+
+    The page gets a white card around it, unless `card` says that it brings its own.
+    """
+
+    html: str
+    description: str
+    card: bool = True
+
+
+# --- the model, safe from whatever else is running -----------------------------------
+
+
+def private_copy(model: TransformerBridge) -> TransformerBridge:
+    """A copy that shares the parameters but has hooks and a tokenizer of its own.
+
+    Callbacks run beside the cells. With the cell's own model, its hooks and theirs
+    would see each other's activations.
+    """
+    shared = {id(p): p for p in [*model.parameters(), *model.buffers()]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that the copy is a second one
+        return copy.deepcopy(model, shared)
+
+
+def learner_call(name: str, function: Callable, *args: Any) -> Any:
+    """Call a plugged-in function; raises Ask when it stops with an error."""
+    try:
+        return function(*args)
+    except Exception as error:
+        kind = type(error).__name__
+        text = f"The function given as {name} stopped with {kind}: {error}"
+        raise Ask(text) from error
+
+
+def check_shape(name: str, value: Any, axes: str, sizes: Sequence[int]) -> None:
+    """Raise Ask unless what a plugged-in function returned has these sizes."""
+    shape = list(getattr(value, "shape", ()))
+    if shape != list(sizes):
+        got = shape or f"a {type(value).__name__}"
+        raise Ask(
+            f"The function given as {name} must return {axes}, here {list(sizes)}; "
+            f"it returned {got}."
+        )
+
+
+# --- what was typed ------------------------------------------------------------------
+
+
+def read_text(
+    model: TransformerBridge, text: str, least: int = 1
+) -> Int[Tensor, "1 pos"]:
+    """The tokens of a text, start token first; raises Ask when the text does not fit.
+
+    A model without a tokenizer reads token ids with spaces between them. `least` is
+    the smallest number of tokens after the start token.
+    """
+    if model.tokenizer is None:
+        tokens = _read_ids(model, text)
+    else:
+        tokens = model.to_tokens(text, truncate=False) if text else torch.zeros(1, 1)
+    length, most = tokens.shape[1], model.cfg.n_ctx
+    if length - 1 < least:
+        need = "one token" if least == 1 else f"{least} tokens"
+        raise Ask(f"Type some text first: at least {need}.")
+    if length > most:
+        raise Ask(
+            f"This text has {length} tokens with the start token, and the model reads "
+            f"at most {most}. Shorten it."
+        )
+    return tokens
+
+
+def _read_ids(model: TransformerBridge, text: str) -> Int[Tensor, "1 pos"]:
+    words = text.split()
+    ids = [_one_id(model, word) for word in words]
+    if ids[:1] != [0]:
+        ids = [0, *ids]
+    return torch.tensor([ids])
+
+
+def _one_id(model: TransformerBridge, word: str) -> int:
+    last = model.cfg.d_vocab - 1
+    if not (word.isascii() and word.isdigit()) or int(word) > last:
+        raise Ask(
+            f"This model has no tokenizer, so a token is a number from 0 to {last}; "
+            f'"{visible(word)}" is not.'
+        )
+    return int(word)
+
+
+def read_token(model: TransformerBridge, typed: str) -> int:
+    """The id of one typed token; raises Ask when it is none or several.
+
+    The signs of `visible` and \\n, \\t stand for what they show, so " name" can also be
+    typed as "·name".
+    """
+    if not typed:
+        raise Ask("Type one token. A space in front belongs to it: ·name is not name.")
+    if model.tokenizer is None:
+        return _one_id(model, typed.strip())
+    plain = typed
+    for sign, meant in _TYPED.items():
+        plain = plain.replace(sign, meant)
+    found = [_encode(model, candidate) for candidate in (typed, plain)]
+    for ids in found:
+        if len(ids) == 1:
+            return ids[0]
+    raise Ask(_several(model, plain, found[1]))
+
+
+def _encode(model: TransformerBridge, text: str) -> list[int]:
+    return model.tokenizer.encode(text, add_special_tokens=False)
+
+
+def _several(model: TransformerBridge, typed: str, ids: list[int]) -> str:
+    parts = " ".join(visible_all(token_strings(model, ids)))
+    text = f'"{visible_line(typed)}" is no token by itself; it is {len(ids)}: {parts}.'
+    others = [" " + typed, typed.strip()]
+    single = [visible(o) for o in others if o and len(_encode(model, o)) == 1]
+    return text + (f" One token is: {single[0]}" if single else " Type one of them.")
+
+
+def visible_line(text: str) -> str:
+    """A typed text with its blanks visible, not longer than a line."""
+    shown = "".join(visible(character) for character in text)
+    return shown if len(shown) <= 40 else shown[:39] + "…"
+
+
+def token_strings(model: TransformerBridge, ids: Sequence[int]) -> list[str]:
+    """Each id's token as a string; single bytes and models without words as numbers."""
+    if model.tokenizer is None:
+        return [str(int(i)) for i in ids]
+    words = [model.tokenizer.decode([int(i)]) for i in ids]
+    pairs = zip(words, ids, strict=True)
+    return [f"⟨{int(i)}⟩" if "\ufffd" in word else word for word, i in pairs]
+
+
+# --- parts of a page -----------------------------------------------------------------
+
+
+def paragraph(sentence: str) -> str:
+    """One paragraph, escaped."""
+    return f'<p style="margin:0 0 8px">{escape(sentence)}</p>'
+
+
+def show_token(token: str) -> str:
+    """A token as code, escaped, its blanks visible, its direction its own."""
+    return f"<code><bdi>{escape(visible(token))}</bdi></code>"
+
+
+def chip(token: str, value: float = 0.0, note: str = "", marked: bool = False) -> str:
+    """A token on a colour from -1 (orange) over 0 (white) to 1 (blue)."""
+    scale = [[0.0, "#E39A63"], [0.5, "#FFFFFF"], [1.0, "#8DBCE0"]]
+    color = blend(scale, 0.5 + value / 2)
+    edge = f"2px solid {figures.INK}" if marked else "1px solid #DDD"
+    return (
+        f'<bdi title="{escape(note)}" style="background:{color};border:{edge};'
+        f'border-radius:3px;padding:0 2px;white-space:nowrap">'
+        f"{escape(visible(token))}</bdi> "
+    )
+
+
+def bar_table(title: str, header: str, rows: list[tuple[str, float]]) -> str:
+    """Tokens with a number and a bar each, as a small table."""
+    top = max((abs(value) for _, value in rows), default=0.0) or 1.0
+    body = "".join(_bar_row(i, *row, top) for i, row in enumerate(rows, 1))
+    cell = "text-align:left;padding:0 10px 2px 0;font-weight:600"
+    return (
+        '<table style="border-collapse:collapse;margin:0 24px 8px 0;'
+        f'font-size:13px;background:{figures.PAPER};color:{figures.INK}">'
+        f'<caption style="text-align:left;font-weight:600;color:{figures.INK};'
+        f'padding:2px 0">{title}</caption>'
+        f'<tr><th style="{cell}"></th><th style="{cell}">token</th>'
+        f'<th style="{cell}">{escape(header)}</th><th></th></tr>{body}</table>'
+    )
+
+
+def _bar_row(rank: int, token: str, value: float, top: float) -> str:
+    color = figures.PALETTE[1] if value < 0 else figures.PALETTE[0]
+    width = round(110 * abs(value) / top)
+    return (
+        f'<tr style="background:{figures.PAPER}"><td style="color:#6B7280;'
+        f'text-align:right;padding:0 8px 0 0">{rank}</td>'
+        f'<td style="padding:0 12px 0 0;text-align:left">{show_token(token)}</td>'
+        f'<td style="text-align:right;padding:0 8px 0 0">{value:.3g}</td>'
+        f'<td style="width:110px;text-align:left"><div style="background:{color};'
+        f'height:10px;width:{width}px"></div></td></tr>'
+    )
+
+
+def figure_svg(figure: go.Figure) -> str:
+    """The still picture of a figure, which needs no script."""
+    svg = static_svg(figure, figures.describe(figure))
+    return svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+
+
+def need_heads(model: TransformerBridge) -> None:
+    """Raise Ask for a model without attention layers."""
+    if model.cfg.n_layers == 0:
+        raise Ask("This model has no attention layer, so it has no head to look at.")
+
+
+def head_names(model: TransformerBridge) -> list[str]:
+    """Every head's label, layer by layer, such as 1.4."""
+    layers, heads = model.cfg.n_layers, model.cfg.n_heads
+    return [figures.head_label(i, j) for i in range(layers) for j in range(heads)]
+
+
+# --- controls ------------------------------------------------------------------------
+
+
+def choose_layer(model: TransformerBridge, layer: int = 0) -> widgets.Dropdown:
+    """A list of the layers; empty for a model without any, which `need_heads` tells."""
+    layers = [str(i) for i in range(model.cfg.n_layers)]
+    return widgets.Dropdown(
+        options=layers,
+        value=str(layer) if layers else None,
+        description="Layer",
+        style=_LABELLED,
+        layout={"width": "110px"},
+    )
+
+
+def choose_head(model: TransformerBridge, head: int = 0) -> widgets.Dropdown:
+    """A list of one layer's heads."""
+    return widgets.Dropdown(
+        options=[str(i) for i in range(model.cfg.n_heads)],
+        value=str(head),
+        description="Head",
+        style=_LABELLED,
+        layout={"width": "110px"},
+    )
+
+
+def text_box(text: str, label: str = "Text") -> widgets.Textarea:
+    """A box for a text of several lines; it answers when it is left."""
+    return widgets.Textarea(
+        value=text,
+        description=label,
+        continuous_update=False,
+        rows=max(2, min(6, text.count("\n") + 1)),
+        style=_LABELLED,
+        layout={"width": "620px"},
+    )
+
+
+def token_box(token: str, label: str) -> widgets.Text:
+    """A box for one token; it answers to Enter and when it is left."""
+    return widgets.Text(
+        value=visible(token) if token else "",
+        description=label,
+        continuous_update=False,
+        style=_LABELLED,
+        layout={"width": "260px"},
+    )
+
+
+def button(label: str) -> widgets.Button:
+    """A button as wide as its words."""
+    return widgets.Button(description=label, layout={"width": "auto"})
+
+
+def choice(label: str, options: Sequence[str], value: str) -> widgets.Dropdown:
+    """A list of options with a label."""
+    return widgets.Dropdown(
+        options=list(options),
+        value=value,
+        description=label,
+        style=_LABELLED,
+        layout={"width": "auto"},
+    )
+
+
+def place_slider(
+    model: TransformerBridge, text: str, position: int | None = None
+) -> widgets.IntSlider:
+    """A slider over the positions of a text, at the last that has a successor."""
+    try:
+        last = read_text(model, text).shape[1] - 1
+    except Ask:
+        last = 1
+    start = max(last - 1, 0) if position is None else min(max(position, 0), last)
+    return widgets.IntSlider(
+        value=start,
+        min=0,
+        max=last,
+        description="Position",
+        style=_LABELLED,
+        layout={"width": "520px"},
+    )
+
+
+def place_in(slider: widgets.IntSlider, length: int) -> int:
+    """The slider's position in a text of this length, its end moved to the text's."""
+    slider.max = length - 1
+    return min(slider.value, length - 1)
+
+
+class Memory:
+    """Keeps the last thing made, until its key is another or it is forgotten."""
+
+    def __init__(self):
+        self.key, self.value = None, None
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gave for this key."""
+        if key != self.key or self.value is None:
+            self.key, self.value = None, make()
+            self.key = key
+        return self.value
+
+    def forget(self) -> None:
+        """Make it anew next time: the weights may have changed."""
+        self.key = self.value = None
+
+
+class Explorer:
+    """Controls above a page; show it as the last expression of a cell.
+
+    `draw()` reads the controls and returns the page. It runs without gradients and one
+    at a time, on whatever thread the front end's message arrives. What it raises
+    becomes a sentence on the page. `actions` says what each button does before the
+    page is drawn again. `.html` and `.description` are the page as it is.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[widgets.Widget]],
+        draw: Callable[[], Page],
+        actions: dict[widgets.Button, Callable[[], Any]] | None = None,
+    ):
+        self.rows = [list(row) for row in rows]
+        self.draw = draw
+        self._lock = threading.RLock()
+        self._drawing = False
+        self._page = widgets.HTML()
+        self.description = ""
+        self.update()
+        self._still = self.html
+        self._mark = f"course-still-{zlib.crc32(self._still.encode()):08x}"
+        for button, action in (actions or {}).items():
+            button.on_click(lambda _, action=action: self.update(action))
+        for control in [control for row in self.rows for control in row]:
+            if control.has_trait("value"):
+                control.observe(lambda _: self.update(), "value")
+
+    @property
+    def html(self) -> str:
+        """The page as it is now, without the controls."""
+        return self._page.value
+
+    def update(self, action: Callable[[], Any] | None = None) -> None:
+        """Do what a button stands for, then draw the page from what the controls say.
+
+        Controls that the action or the drawing itself sets draw nothing by themselves.
+        """
+        with self._lock:
+            if self._drawing:
+                return
+            self._drawing = True
+            try:
+                if action is not None:
+                    action()
+                page = self._answer()
+            finally:
+                self._drawing = False
+            self.description = page.description
+            self._page.value = _framed(page)
+
+    def _answer(self) -> Page:
+        with torch.no_grad():
+            try:
+                return self.draw()
+            except Ask as error:
+                return _problem(str(error))
+            except Exception as error:
+                name = type(error).__name__
+                return _problem(f"This could not be drawn. {name}: {error}")
+
+    def __repr__(self) -> str:
+        return self.description
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        still = f'<div id="{self._mark}">{self._still}</div>'
+        display({"text/html": still, "text/plain": repr(self)}, raw=True)
+        # Where widgets run, the still picture makes room for the live one.
+        style = f"<style>#{self._mark}{{display:none}}</style>"
+        rows = [
+            widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in self.rows
+        ]
+        display(widgets.VBox([*rows, self._page, widgets.HTML(style)]))
+
+
+def _framed(page: Page) -> str:
+    sentence = escape(page.description)
+    return (
+        f'<div role="group" aria-label="{sentence}" style="{_CARD}">{page.html}</div>'
+    )
+
+
+def _problem(sentence: str) -> Page:
+    html = f'<p role="alert" class="course-problem" style="margin:0">{escape(sentence)}'
+    return Page(html + "</p>", sentence)
