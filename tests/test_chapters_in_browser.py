@@ -294,10 +294,10 @@ def test_explorers_answer_to_keys(server, page):
     check_views(page)
     check_explorers(page)
     stills = page.locator('.jp-Notebook [id^="course-still-"]')
-    assert stills.count() == 4
+    assert stills.count() == 4 == page.locator(".widget-vbox:has(.widget-html)").count()
     for still in stills.all():
         assert not still.is_visible()  # the live page stands below
-    box = page.get_by_label("Source token")
+    box = page.get_by_role("textbox", name="Source token")
     shown = browser.cell_at(page, 1).locator(".widget-html").first
     for typed, words in (
         ("·name", "source token ·name"),

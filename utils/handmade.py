@@ -95,17 +95,24 @@ def with_weights(
                 f"{name} {tuple(value.shape)} is no weight of this model: {wanted}."
             )
     now = {name: getattr(model, name) for name in _WEIGHTS} | weights
-    copy = AttentionOnlyTransformer(model.original_model.config)
+    return _bridge_with(model.original_model.config, now, model.tokenizer)
+
+
+def _bridge_with(
+    config: AttentionOnlyConfig, weights: dict[str, Tensor], tokenizer=None
+) -> TransformerBridge:
+    """A bridge around a new model with these weights, in TransformerLens's shapes."""
+    model = AttentionOnlyTransformer(config)
     with torch.no_grad():
-        copy.tok_embed.weight.copy_(now["W_E"])
-        copy.pos.weight.copy_(now["W_pos"])
-        copy.head.weight.copy_(now["W_U"].T)
-        for i, layer in enumerate(copy.layers):
+        model.tok_embed.weight.copy_(weights["W_E"])
+        model.pos.weight.copy_(weights["W_pos"])
+        model.head.weight.copy_(weights["W_U"].T)
+        for i, layer in enumerate(model.layers):
             for name in "qkv":
-                rows = now[f"W_{name.upper()}"][i].transpose(1, 2).flatten(0, 1)
+                rows = weights[f"W_{name.upper()}"][i].transpose(1, 2).flatten(0, 1)
                 layer.attn.get_submodule(name).weight.copy_(rows)
-            layer.attn.o.weight.copy_(now["W_O"][i].flatten(0, 1).T)
-    return as_bridge(copy.eval(), model.tokenizer).requires_grad_(False)
+            layer.attn.o.weight.copy_(weights["W_O"][i].flatten(0, 1).T)
+    return as_bridge(model.eval(), tokenizer).requires_grad_(False)
 
 
 def previous_token_model(
@@ -195,10 +202,18 @@ def model_from_weights(
         raise ValueError(f"W_Q {shape} should be [layer, head, d_model, d_head].")
     n_layers, n_heads, d_model, d_head = weights["W_Q"].shape
     d_vocab, n_ctx = len(weights["W_E"]), len(weights["W_pos"])
-    blank = random_model(
-        n_layers, 0, d_vocab, d_model, n_heads, d_head, n_ctx, positions
+    reads = (n_layers, n_heads, d_model, d_head)
+    shapes = {"W_E": (d_vocab, d_model), "W_pos": (n_ctx, d_model)}
+    shapes |= {"W_Q": reads, "W_K": reads, "W_V": reads}
+    shapes |= {"W_O": (n_layers, n_heads, d_head, d_model), "W_U": (d_model, d_vocab)}
+    for name, wanted in shapes.items():
+        found = tuple(weights[name].shape)
+        if found != wanted:
+            raise ValueError(f"{name} has the shape {found}; {wanted} would fit W_Q.")
+    config = AttentionOnlyConfig(
+        n_layers, d_vocab, d_model, n_heads, d_head, n_ctx, positions
     )
-    return with_weights(blank, {name: weights[name] for name in _WEIGHTS})
+    return _bridge_with(config, weights)
 
 
 def orthonormal_rows(

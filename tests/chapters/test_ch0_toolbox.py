@@ -19,10 +19,15 @@ from solutions.ch0_toolbox import (
 )
 from utils import prelude
 from utils.checks import find_prediction
-from utils.corpus import load_tokenizer
+from utils.corpus import load_tokenizer, stdlib_corpus
 from utils.exercises import run_check
 from utils.handmade import random_model
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
+from utils.model import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+    load_model,
+)
 from utils.sync import CHAPTERS
 
 TOKENS = torch.tensor([[0, 5, 12, 5, 1], [0, 3, 3, 9, 11], [0, 7, 2, 2, 4]])
@@ -444,6 +449,49 @@ def test_a_model_that_knows_nothing_loses_the_log_of_the_vocabulary():
     prediction = find_prediction("know_nothing_loss")
     assert f"About {loss.mean():.1f}." == prediction.choices[prediction.right].text
     assert "4,096" in prediction.question
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return load_model("one_layer"), stdlib_corpus().rows("heldout", 128)[::100]
+
+
+@pytest.mark.slow
+def test_the_trained_model_uses_order_and_is_sure_of_it(trained):
+    """Section 0.3: shuffled text costs more than knowing nothing."""
+    model, rows = trained
+    nothing = math.log(model.cfg.d_vocab)
+    untrained = as_bridge(AttentionOnlyTransformer(model.original_model.config).eval())
+    order = torch.randperm(127, generator=torch.Generator().manual_seed(0))
+    shuffled = torch.cat([rows[:, :1], rows[:, 1:][:, order]], dim=1)
+    assert per_token_loss(model, rows).mean() < 0.6 * nothing
+    assert abs(per_token_loss(untrained, rows).mean() - nothing) < 0.1
+    assert per_token_loss(model, shuffled).mean() > nothing
+
+
+@pytest.mark.slow
+def test_heads_matter_to_very_different_degrees(trained):
+    """Section 0.7, the answer to the prediction "removing_a_head"."""
+    model, rows = trained
+    whole = cross_entropy(model(rows), rows)
+    rises = [
+        cross_entropy(ablate_head(model, rows, 0, h), rows) - whole for h in range(8)
+    ]
+    assert max(rises) > 3 * min(rises)
+
+
+def cross_entropy(logits, tokens):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).item()
+
+
+def test_a_head_that_reads_the_start_token_only_writes_one_vector():
+    """Section 0.8: forced to the start token, a head is as good as switched off."""
+    model = random_model(1, seed=41)
+    start = torch.zeros(3, 5, 5)
+    start[:, :, 0] = 1
+    forced = replace_pattern(model, TOKENS, 0, 1, start)
+    added = (forced - ablate_head(model, TOKENS, 0, 1)).flatten(0, 1)
+    assert torch.allclose(added, added[:1].expand_as(added), atol=1e-4)
 
 
 def test_what_the_paper_is_said_to_use(notebook):

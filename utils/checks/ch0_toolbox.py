@@ -197,6 +197,10 @@ def loss_of_own_position(model, tokens):
     return -_gathered(model(tokens).log_softmax(-1)[:, 1:], tokens[:, 1:])
 
 
+def loss_of_every_token_read(model, tokens):
+    return -_gathered(model(tokens).log_softmax(-1), tokens)
+
+
 def loss_without_minus(model, tokens):
     return _gathered(model(tokens).log_softmax(-1)[:, :-1], tokens[:, 1:])
 
@@ -244,6 +248,13 @@ PER_TOKEN_LOSS = Check(
             "You asked how likely the token is that the model has just read. Position "
             "i predicts token i + 1.",
             loss_of_current,
+        ),
+        Mistake(
+            "the tokens just read, all of them",
+            "You asked at every position how likely the token is that the model has "
+            "just read. Position i predicts token i + 1, and the last one predicts "
+            "nothing that is in the row.",
+            loss_of_every_token_read,
         ),
         Mistake(
             "the token before",
@@ -442,7 +453,7 @@ ATTENTION_PATTERN = Check(
         Mistake(
             "not divided",
             "Your scores are not divided by sqrt(d_head). The paper's formula leaves "
-            "this factor out, its models and these have it.",
+            "this factor out, but its models have it, and so do these.",
             pattern_unscaled,
         ),
         Mistake(

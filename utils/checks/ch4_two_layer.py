@@ -786,13 +786,12 @@ def judge_k_composition(answer) -> None:
 
 def judge_v_composition(answer) -> None:
     _judge_table(answer, "V", "the value")
-    model = previous_token_model({(0, 1): 1, (1, 2): 1})
-    expected = torch.zeros(3, 3)
-    expected[1, 2] = 7**-0.5
+    model = previous_token_model({(0, 0): 1, (1, 0): 1}, n_heads=1)
     expect.close(
-        expect.tensor(answer(model), from_head=3, to_head=3),
-        expected,
-        "Of a model made by hand, only 0.1 and 1.2 write and read the same places.",
+        expect.tensor(answer(model), from_head=1, to_head=1),
+        torch.full((1, 1), 7**-0.5),
+        "In a model made by hand, 1.0 reads all seven places that 0.0 writes to, so "
+        "the score should be the root of 1/7.",
     )
 
 

@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from utils import figures
 from utils.tokens import visible
 from utils.widgets.parts import (
+    MARKED,
     Explorer,
     Memory,
     Page,
@@ -120,11 +121,15 @@ def _named(result: Outcome, names: dict[int, str]) -> list[tuple[str, float]]:
 def _strip(before: Outcome, after: Outcome, words: list[str], position: int) -> str:
     """The text; a token's colour is how much easier (blue) it is, full at 3 nats."""
     rise = after.losses - before.losses
-    chips = [chip(words[0], note="not predicted", marked=position == 0)]
+    chips = [chip(words[0], 0.0, "not predicted", _edge(position == 0))]
     for i, change in enumerate(rise.tolist(), 1):
         note = f"{after.losses[i - 1]:.2f} nats, {change:+.2f}"
-        chips.append(chip(words[i], -change / 3, note, i == position))
+        chips.append(chip(words[i], -change / 3, note, _edge(i == position)))
     return "".join(chips)
+
+
+def _edge(marked: bool) -> str:
+    return MARKED if marked else ""
 
 
 def head_dials(

@@ -1,4 +1,7 @@
-"""The residual ledger: which component raised which token's logit, place by place."""
+"""Two ledgers of a prediction: by component (residual) and by path.
+
+Each says what raised which token's logit, place by place.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from utils import figures
 from utils.tokens import visible
 from utils.widgets.parts import (
+    MARKED,
     Ask,
     Explorer,
     Memory,
@@ -33,19 +37,33 @@ from utils.widgets.parts import (
     token_strings,
 )
 
-__all__ = ["Entry", "Reading", "draw_entry", "ledger_entry", "residual_ledger"]
+__all__ = [
+    "Entry",
+    "Reading",
+    "draw_entry",
+    "ledger_entry",
+    "path_entry",
+    "path_ledger",
+    "path_names",
+    "residual_ledger",
+]
 
 NEXT, GUESS, TYPED = "the one that comes next", "the model's first guess", "typed here"
 SMALL = 1e-3
+LONGEST = 64
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A text as the model read it: `stack` is what each component added."""
+    """A text as the model read it, with its parts.
+
+    `stack` is what each component added to the stream (residual ledger, d_model), or
+    each path to the logits (path ledger, d_vocab).
+    """
 
     tokens: Int[Tensor, "pos"]
     words: list[str]
-    stack: Float[Tensor, "component pos d_model"]
+    stack: Float[Tensor, "component pos width"]
     logits: Float[Tensor, "pos d_vocab"]
 
 
@@ -74,6 +92,20 @@ def ledger_entry(
     column = W_U[:, token] - W_U.mean(dim=1)
     parts = reading.stack[:, position] @ column
     logits = reading.logits[position]
+    return _entry(parts, logits, token)
+
+
+def path_entry(
+    terms: Float[Tensor, "term d_vocab"], logits: Float[Tensor, "d_vocab"], token: int
+) -> Entry:
+    """What each path adds to a token's logit, over what it adds to the mean logit."""
+    parts = terms[:, token] - terms.mean(dim=1)
+    return _entry(parts, logits, token)
+
+
+def _entry(
+    parts: Float[Tensor, "component"], logits: Float[Tensor, "d_vocab"], token: int
+) -> Entry:
     rest = logits[token] - logits.mean() - parts.sum()
     probability = logits.softmax(dim=0)[token].item()
     rank = int((logits > logits[token]).sum()) + 1
@@ -81,29 +113,52 @@ def ledger_entry(
 
 
 def draw_entry(
-    entry: Entry, names: Sequence[str], words: list[str], position: int, token: str
+    entry: Entry,
+    names: Sequence[str],
+    words: list[str],
+    position: int,
+    token: str,
+    most: int | None = None,
 ) -> Page:
-    """The text with the place marked, and a bar per component."""
-    names, parts = list(names), entry.parts
-    if abs(entry.rest) > SMALL:
-        names = [*names, "unexplained"]
-        parts = torch.cat([parts, torch.tensor([entry.rest])])
-    title = f"What each component adds to the logit of {visible(token)}"
-    figure = figures.logit_attribution(parts, names, title=title)
-    best, worst = int(parts.argmax()), int(parts.argmin())
+    """The text with the place marked, and a bar per component.
+
+    With `most`, only so many of the largest get a bar, and the others one together.
+    """
+    names, values = list(names), entry.parts.tolist()
+    best = max(range(len(values)), key=values.__getitem__)
+    worst = min(range(len(values)), key=values.__getitem__)
     description = (
         f"After position {position} ({visible(words[position])}) the token "
         f"{visible(token)} has a probability of {entry.probability:.1%}, rank "
-        f"{entry.rank}. Its logit is {parts.sum():.2f} over the mean: {names[best]} "
-        f"adds most ({parts[best]:+.2f}), {names[worst]} least ({parts[worst]:+.2f})."
+        f"{entry.rank}. Its logit is {sum(values) + entry.rest:.2f} over the mean: "
+        f"{names[best]} adds most ({values[best]:+.2f}), {names[worst]} least "
+        f"({values[worst]:+.2f})."
+    )
+    bars = _bars(list(zip(names, values, strict=True)), most)
+    if abs(entry.rest) > SMALL:
+        bars.append(("unexplained", entry.rest))
+    title = f"What adds to the logit of {visible(token)}"
+    figure = figures.logit_attribution(
+        torch.tensor([value for _, value in bars]),
+        [name for name, _ in bars],
+        title=title,
     )
     strip = "".join(
-        chip(word, note=f"position {i}", marked=i == position)
+        chip(word, 0.0, f"position {i}", MARKED if i == position else "")
         for i, word in enumerate(words)
     )
     html = paragraph(description)
     html += f'<div style="margin-bottom:8px">{strip}</div>{figure_svg(figure)}'
     return Page(html, description)
+
+
+def _bars(parts: list[tuple[str, float]], most: int | None) -> list[tuple[str, float]]:
+    """All parts in order, or the largest in size and the sum of the others."""
+    if most is None or len(parts) <= most:
+        return parts
+    ranked = sorted(parts, key=lambda part: -abs(part[1]))
+    others = sum(value for _, value in ranked[most:])
+    return [*ranked[:most], (f"{len(parts) - most}_others", others)]
 
 
 def residual_ledger(
@@ -119,31 +174,107 @@ def residual_ledger(
     the stream after the last layer. `names` label the components; without them they
     are the embedding and then every head.
     """
+
+    def read(own: TransformerBridge, text: str) -> Reading:
+        return _read(own, "decompose", decompose, text, own.cfg.d_model)
+
+    def entry(own: TransformerBridge, reading: Reading, place: int, token: int):
+        return ledger_entry(reading, own.W_U, place, token)
+
+    def label(own: TransformerBridge) -> list[str]:
+        return ["embed", *head_names(own)] if names is None else list(names)
+
+    return _ledger(model, text, position, read, entry, label)
+
+
+def path_ledger(
+    model: TransformerBridge,
+    path_terms: Callable[[TransformerBridge, Tensor], Tensor],
+    text: str = "def add(self, name):\n    self.name = name",
+    position: int | None = None,
+    names: Sequence[str] | None = None,
+    most: int = 16,
+) -> Explorer:
+    """Choose a place and a token: see which paths made the prediction.
+
+    `path_terms(model, tokens)` returns [term, batch, pos, d_vocab], whose sum is the
+    logits. Without `names` the terms are in the order of the course: the direct path,
+    then through one head, then through two. The `most` largest get a bar each.
+    Source: F-50, F-81.
+    """
+
+    def read(own: TransformerBridge, text: str) -> Reading:
+        length = read_text(own, text).shape[1]
+        if length > LONGEST:
+            raise Ask(
+                f"This text has {length} tokens. Every path gets a logit for every "
+                f"token of the vocabulary, so keep it to {LONGEST}."
+            )
+        return _read(own, "path_terms", path_terms, text, own.cfg.d_vocab)
+
+    def entry(own: TransformerBridge, reading: Reading, place: int, token: int):
+        return path_entry(reading.stack[:, place], reading.logits[place], token)
+
+    def label(own: TransformerBridge) -> list[str]:
+        return path_names(own) if names is None else list(names)
+
+    return _ledger(model, text, position, read, entry, label, most)
+
+
+def path_names(model: TransformerBridge) -> list[str]:
+    """The paths of a model with up to two layers: direct, 0.1, 1.0, 0.1>1.0 and so on.
+
+    All paths through one head stand before those through two.
+    """
+    heads = range(model.cfg.n_heads)
+    pairs = [
+        f"{figures.head_label(0, i)}>{figures.head_label(1, j)}"
+        for i in heads
+        for j in heads
+        if model.cfg.n_layers == 2
+    ]
+    return ["direct", *head_names(model), *pairs]
+
+
+def _ledger(
+    model: TransformerBridge,
+    text: str,
+    position: int | None,
+    read: Callable[[TransformerBridge, str], Reading],
+    make_entry: Callable[[TransformerBridge, Reading, int, int], Entry],
+    label: Callable[[TransformerBridge], list[str]],
+    most: int | None = None,
+) -> Explorer:
+    """The controls that both ledgers share."""
     own, memory = private_copy(model), Memory()
     box, slider = text_box(text), place_slider(own, text, position)
     which = choice("Token", [NEXT, GUESS, TYPED], NEXT)
     typed, again = token_box("", "Typed token"), button("Show")
 
     def draw() -> Page:
-        reading = memory.get(box.value, lambda: _read(own, decompose, box.value))
+        reading = memory.get(box.value, lambda: read(own, box.value))
         place = place_in(slider, len(reading.words))
         token = _token(own, reading, place, which.value, typed.value)
-        entry = ledger_entry(reading, own.W_U, place, token)
-        labels = _labels(own, names, len(entry.parts))
+        entry = make_entry(own, reading, place, token)
+        labels = label(own)
+        if len(labels) != len(entry.parts):
+            labels = [f"part{i}" for i in range(len(entry.parts))]
         word = token_strings(own, [token])[0]
-        return draw_entry(entry, labels, reading.words, place, word)
+        return draw_entry(entry, labels, reading.words, place, word, most)
 
     rows = [[box], [which, typed, again], [slider]]
     return Explorer(rows, draw, {again: memory.forget})
 
 
-def _read(model: TransformerBridge, decompose: Callable, text: str) -> Reading:
+def _read(
+    model: TransformerBridge, name: str, function: Callable, text: str, width: int
+) -> Reading:
     tokens = read_text(model, text)
-    stack = learner_call("decompose", decompose, model, tokens)
+    stack = learner_call(name, function, model, tokens)
     if getattr(stack, "ndim", 0) != 4:
-        raise Ask("decompose must return a tensor [component, batch, pos, d_model].")
-    sizes = [stack.shape[0], 1, tokens.shape[1], model.cfg.d_model]
-    check_shape("decompose", stack, "[component, batch, pos, d_model]", sizes)
+        raise Ask(f"{name} must return a tensor [component, batch, pos, {width}].")
+    sizes = [stack.shape[0], 1, tokens.shape[1], width]
+    check_shape(name, stack, f"[component, batch, pos, {width}]", sizes)
     words = token_strings(model, tokens[0].tolist())
     return Reading(tokens[0], words, stack[:, 0], model(tokens)[0])
 
@@ -161,12 +292,3 @@ def _token(
             "choose the model's first guess."
         )
     return int(reading.tokens[place + 1])
-
-
-def _labels(
-    model: TransformerBridge, names: Sequence[str] | None, count: int
-) -> list[str]:
-    labels = ["embed", *head_names(model)] if names is None else list(names)
-    if len(labels) != count:
-        labels = [f"part{i}" for i in range(count)]
-    return labels

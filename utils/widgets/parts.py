@@ -5,6 +5,7 @@ computes, a function that draws a `Page`, and controls above it (`Explorer`).
 """
 
 import copy
+import re
 import threading
 import warnings
 import zlib
@@ -26,6 +27,7 @@ from utils.tokens import visible, visible_all
 
 __all__ = [
     "Ask",
+    "MARKED",
     "Explorer",
     "Memory",
     "Page",
@@ -219,11 +221,17 @@ def show_token(token: str) -> str:
     return f"<code><bdi>{escape(visible(token))}</bdi></code>"
 
 
-def chip(token: str, value: float = 0.0, note: str = "", marked: bool = False) -> str:
-    """A token on a colour from -1 (orange) over 0 (white) to 1 (blue)."""
+MARKED = f"2px solid {figures.INK}"
+
+
+def chip(token: str, value: float = 0.0, note: str = "", edge: str = "") -> str:
+    """A token on a colour from -1 (orange) over 0 (white) to 1 (blue).
+
+    `edge` is a CSS border, such as `MARKED`.
+    """
     scale = [[0.0, "#E39A63"], [0.5, "#FFFFFF"], [1.0, "#8DBCE0"]]
     color = blend(scale, 0.5 + value / 2)
-    edge = f"2px solid {figures.INK}" if marked else "1px solid #DDD"
+    edge = edge or "1px solid #DDD"
     return (
         f'<bdi title="{escape(note)}" style="background:{color};border:{edge};'
         f'border-radius:3px;padding:0 2px;white-space:nowrap">'
@@ -407,7 +415,8 @@ class Explorer:
         self._page = widgets.HTML()
         self.description = ""
         self.update()
-        self._still = self.html
+        # The still picture of an attention view is to stay one: its data can go.
+        self._still = re.sub(r' data-course-view="[^"]*"', "", self.html)
         self._mark = f"course-still-{zlib.crc32(self._still.encode()):08x}"
         for button, action in (actions or {}).items():
             button.on_click(lambda _, action=action: self.update(action))
