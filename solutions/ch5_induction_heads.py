@@ -24,6 +24,7 @@ __all__ = [
     "logit_effect",
     "prefix_matching_score",
     "previous_token_score",
+    "previous_token_weights",
     "repeat_loss",
     "repeated_tokens",
     "same_matching_score",
@@ -289,6 +290,28 @@ def ablate_edge(
     return model.run_with_hooks(tokens, fwd_hooks=[(name, without_source)])
 
 
+def previous_token_weights(model: TransformerBridge) -> Float[Tensor, "head"]:
+    """How far each first-layer head is a previous-token head, by its weights alone.
+
+    Take the attention that a head of layer 0 would have if it saw position vectors and
+    no tokens: the causal softmax of W_pos W_Q (W_pos W_K)^T / sqrt(d_head), for all
+    positions of W_pos. The result is the mean, over positions 1, 2, ..., of the
+    attention to the position just before.
+
+    Example:
+        >>> from utils.handmade import induction_model
+        >>> previous_token_weights(induction_model())
+        tensor([0.1112, 1.0000, 0.1112])
+
+    Source: F-105, O-43.
+    """
+    queries, keys = model.W_pos @ model.W_Q[0], model.W_pos @ model.W_K[0]
+    scores = queries @ keys.mT / model.cfg.d_head**0.5
+    later = torch.ones_like(scores).triu(1).bool()
+    pattern = scores.masked_fill(later, -torch.inf).softmax(dim=-1)
+    return pattern.diagonal(offset=-1, dim1=-2, dim2=-1).mean(dim=-1)
+
+
 def same_matching_score(
     model: TransformerBridge, layer: int, head: int, prev_head: int | None = None
 ) -> float:
@@ -304,10 +327,7 @@ def same_matching_score(
     eigenvalues are 0, the score is 0.
 
     With `prev_head`, W_OV = W_V W_O is that of head 0.prev_head. Without it, it is the
-    sum over all heads of layer 0, each weighted by how far it is a previous-token head
-    by its position vectors alone: take the causal softmax of the scores
-    W_pos W_Q W_K^T W_pos^T / sqrt(d_head), for all positions of W_pos, and the mean
-    over positions 1, 2, ... of the attention to the position just before.
+    sum over all heads of layer 0, each weighted by `previous_token_weights`.
 
     Example:
         >>> from utils.handmade import decoy_model, induction_model
@@ -318,14 +338,9 @@ def same_matching_score(
 
     Source: F-108, F-109, O-43.
     """
-    if prev_head is None:
-        queries, keys = model.W_pos @ model.W_Q[0], model.W_pos @ model.W_K[0]
-        scores = queries @ keys.mT / model.cfg.d_head**0.5
-        later = torch.ones_like(scores).triu(1).bool()
-        pattern = scores.masked_fill(later, -torch.inf).softmax(dim=-1)
-        weights = pattern.diagonal(offset=-1, dim1=-2, dim2=-1).mean(dim=-1)
-    else:
-        weights = torch.zeros(model.cfg.n_heads, device=model.W_E.device)
+    weights = previous_token_weights(model)
+    if prev_head is not None:
+        weights = torch.zeros_like(weights)
         weights[prev_head] = 1.0
     W_OV = (weights[:, None, None] * (model.W_V[0] @ model.W_O[0])).sum(dim=0)
     # AB and BA have the same eigenvalues but for zeros: d_head of them, not d_vocab.
@@ -341,7 +356,9 @@ def induction_heads_from_weights(
 ) -> list[tuple[int, int]]:
     """The heads that by their weights look for the same token and copy what follows.
 
-    A head from layer 1 on is one if two numbers are both above the threshold: its
+    Three numbers have to be above the threshold. First, the largest of
+    `previous_token_weights`: if no first-layer head looks one back, nobody does
+    induction and the list is empty. Then, for a head from layer 1 on, its
     `same_matching_score` without a chosen `prev_head`, and its copying score, which is
     the sum of the eigenvalues of W_E W_V W_O W_U divided by the sum of their absolute
     values. No text is run through the model. Returns (layer, head) pairs in order.
@@ -356,6 +373,8 @@ def induction_heads_from_weights(
     Source: F-109.
     """
     found = []
+    if previous_token_weights(model).max() <= threshold:
+        return found
     for layer in range(1, model.cfg.n_layers):
         for head in range(model.cfg.n_heads):
             W_V, W_O = model.W_V[layer, head], model.W_O[layer, head]

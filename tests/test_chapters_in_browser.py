@@ -73,7 +73,6 @@ def write_notebook(path: Path, sources: list[str]) -> None:
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     address, folder = server
-    page.set_default_timeout(60_000)
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     browser.open_notebook(page, address, chapter.name)
@@ -89,7 +88,7 @@ def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     check_prediction(page)
     assert browser.errors(page) == []
     assert faults == []
-    assert browser.local_only(page, address) == []
+    assert browser.outside_requests(page, address) == []
 
 
 def check_figures(page) -> None:
@@ -149,6 +148,7 @@ def by_keys_alone(page, cells: list, stem: str, name: str) -> None:
     tab_to(page, "Next hint")
     page.keyboard.press("Enter")
     cell.get_by_text(f"{name}, hint 1 of 3").wait_for()
+    page.keyboard.press("k")  # from the button to the cell above, and back
     browser.walk_to(page, index)
     page.keyboard.press("Enter")
     browser.write_source(page, answer(stem, name))
@@ -242,7 +242,7 @@ def test_hostile_tokens_only_appear(server, page):
     assert saved.stat().st_size < 1_000_000
     assert "CircuitsVis" not in saved.read_text("utf-8")
     check_reopened(page, address)
-    assert browser.local_only(page, address) == []
+    assert browser.outside_requests(page, address) == []
 
 
 def check_reopened(page, address: str) -> None:
@@ -283,6 +283,8 @@ def decompose(model, tokens):
     "widgets.pattern_browser(model)",
     "widgets.residual_ledger(model, decompose)",
     "widgets.head_dials(model)",
+    "widgets.composition_browser(model, lambda model: torch.rand(4, 4))",
+    "widgets.induction_microscope(model, 1, 0)",
 ]
 
 
@@ -294,7 +296,8 @@ def test_explorers_answer_to_keys(server, page):
     check_views(page)
     check_explorers(page)
     stills = page.locator('.jp-Notebook [id^="course-still-"]')
-    assert stills.count() == 4 == page.locator(".widget-vbox:has(.widget-html)").count()
+    live = page.locator(".jp-Notebook .widget-vbox:has(.widget-html)")
+    assert stills.count() == live.count() == len(EXPLORERS) - 1
     for still in stills.all():
         assert not still.is_visible()  # the live page stands below
     box = page.get_by_role("textbox", name="Source token")
@@ -312,7 +315,7 @@ def test_explorers_answer_to_keys(server, page):
     text.press("Tab")
     live = browser.cell_at(page, 2).locator('[data-shown="live"]')
     wait_until(page, lambda: "import" in live.inner_text(), "the new text is drawn")
-    assert browser.local_only(page, address) == []
+    assert browser.outside_requests(page, address) == []
 
 
 def test_the_saved_explorers_hold_no_widget_state(server, page):

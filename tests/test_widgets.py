@@ -1,6 +1,7 @@
 """The explorers: what they compute, what they draw, and what they say to bad input."""
 
 import threading
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -8,9 +9,17 @@ import torch
 from transformer_lens import FactoredMatrix
 
 from utils import attention_view, widgets
-from utils.handmade import random_model
+from utils.handmade import induction_model, random_model
 from utils.tokenizer import load_tokenizer
-from utils.widgets import circuits, dials, ledgers, parts, patterns
+from utils.widgets import (
+    circuits,
+    composition,
+    dials,
+    ledgers,
+    microscope,
+    parts,
+    patterns,
+)
 
 TEXT = "def add(self, name):\n    self.name = name"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -49,6 +58,42 @@ def decompose(model, tokens):
     return torch.stack(parts)
 
 
+def k_scores(model):
+    """Norms of products, pair by pair."""
+    table = torch.zeros(model.cfg.n_heads, model.cfg.n_heads)
+    for i in range(model.cfg.n_heads):
+        for j in range(model.cfg.n_heads):
+            first = model.W_V[0, i] @ model.W_O[0, i]
+            table[i, j] = (first @ model.W_K[1, j]).norm()
+    return table
+
+
+def v_scores(model):
+    layers, heads = model.cfg.n_layers, model.cfg.n_heads
+    numbers = torch.arange(float(layers * heads * layers * heads))
+    return numbers.view(layers, heads, layers, heads) / len(numbers)
+
+
+def path_terms(model, tokens):
+    """Every path of two layers, with the model's own patterns held fixed."""
+    _, cache = model.run_with_cache(tokens)
+    heads = range(model.cfg.n_heads)
+
+    def through(layer, head, x):
+        moved = cache["pattern", layer][:, head] @ x
+        return moved @ model.W_V[layer, head] @ model.W_O[layer, head]
+
+    x = cache["hook_embed"]
+    first = [through(0, i, x) for i in heads]
+    both = [through(1, j, f) for f in first for j in heads]
+    second = [through(1, j, x) for j in heads]
+    return torch.stack([x, *first, *second, *both]) @ model.W_U
+
+
+ALL = ["circuit", "pattern", "ledger", "dials", "composition", "paths", "microscope"]
+WITH_TEXT = ALL[1:]
+
+
 class Tags(HTMLParser):
     """The tags of a page and the words between them."""
 
@@ -80,6 +125,11 @@ def make_all(model):
         "pattern": widgets.pattern_browser(model, TEXT),
         "ledger": widgets.residual_ledger(model, decompose, TEXT),
         "dials": widgets.head_dials(model, TEXT),
+        "composition": widgets.composition_browser(
+            model, {"K": k_scores, "V": v_scores}, TEXT
+        ),
+        "paths": widgets.path_ledger(model, path_terms, TEXT),
+        "microscope": widgets.induction_microscope(model, 1, 2, TEXT),
     }
 
 
@@ -108,6 +158,18 @@ def test_a_head_dump_is_found_by_looking_at_every_entry(bare, dense):
     mean = sum(written.values()) / d_vocab
     assert dump.outputs[0][1] == pytest.approx(written[outs[0]] - mean, abs=1e-4)
     assert dump.own_rank == outs.index(5) + 1
+
+
+def test_a_dump_among_some_tokens_keeps_their_values(bare):
+    whole = circuits.head_dump(qk(bare, 1, 2), ov(bare, 1, 2), 5, k=13)
+    some = torch.tensor([12, 3, 7, 0])
+    few = circuits.head_dump(qk(bare, 1, 2), ov(bare, 1, 2), 5, k=13, among=some)
+    for all_, kept in (
+        (whole.destinations, few.destinations),
+        (whole.outputs, few.outputs),
+    ):
+        assert kept == [pair for pair in all_ if pair[0] in some.tolist()]
+    assert few.own_rank == whole.own_rank
 
 
 def test_a_shift_of_a_query_row_changes_no_dump(bare):
@@ -204,10 +266,141 @@ def test_an_outcome_is_the_loss_of_each_token(bare):
     assert [p for _, p in got.guesses] == pytest.approx([shares[i] for i in best])
 
 
+def test_paths_add_up_to_the_logit(bare):
+    tokens = torch.tensor([[0, 4, 9, 2]])
+    terms, logits = path_terms(bare, tokens)[:, 0, 2], bare(tokens)[0, 2]
+    entry = ledgers.path_entry(terms, logits, token=7)
+    assert entry.parts.shape == (1 + 2 * 3 + 9,) and abs(entry.rest) < 1e-4
+    for part, row in zip(entry.parts.tolist(), terms.tolist(), strict=True):
+        assert part == pytest.approx(row[7] - sum(row) / len(row), abs=1e-4)
+    missing = ledgers.path_entry(terms[1:], logits, token=7)
+    assert missing.rest == pytest.approx(float(entry.parts[0]), abs=1e-4)
+
+
+def test_path_names_follow_the_order_of_the_terms(bare):
+    names = ledgers.path_names(bare)
+    assert len(names) == len(path_terms(bare, torch.tensor([[0, 4]])))
+    assert names[:2] == ["direct", "0.0"] and names[6] == "1.2"
+    assert names[7:11] == ["0.0>1.0", "0.0>1.1", "0.0>1.2", "0.1>1.0"]
+    assert ledgers.path_names(random_model(1)) == ["direct", "0.0", "0.1", "0.2"]
+
+
+def test_small_paths_are_added_up():
+    entry = ledgers.Entry(torch.tensor([0.5, -3.0, 0.25, 2.0]), 0.0, 0.1, 3)
+    page = ledgers.draw_entry(entry, list("abcd"), ["x", "y"], 1, "t", most=2)
+    words = Tags(page.html).words
+    assert "others" in words and "b" in words and "d" in words
+    assert "a" not in words and "c" not in words
+    assert "logit is -0.25 over the mean: d adds most (+2.00)" in page.description
+
+
+def test_scores_on_two_axes_and_on_four():
+    two = torch.arange(9.0).view(3, 3)
+    full = composition.as_four_axes(two, 3)
+    for i in range(3):
+        for j in range(3):
+            assert full[0, i, 1, j] == two[i, j]
+    assert int(torch.isfinite(full).sum()) == 9
+    four = composition.as_four_axes(torch.ones(3, 2, 3, 2), 2)
+    for a, b in ((0, 0), (1, 0), (2, 1)):
+        assert not torch.isfinite(four[a, :, b]).any()
+    assert int(torch.isfinite(four).sum()) == 3 * 2 * 2
+    for shape in ((3, 2), (2, 3, 1, 3), (9,)):
+        with pytest.raises(parts.Ask, match="must have the shape"):
+            composition.as_four_axes(torch.ones(shape), 3)
+
+
+def test_the_strongest_pair_is_shown_first(model):
+    explorer = widgets.composition_browser(model, k_scores, TEXT)
+    table = k_scores(model)
+    best = max((float(table[i, j]), i, j) for i in range(3) for j in range(3))
+    assert f"From 0.{best[1]} to 1.{best[2]}: {best[0]:.3g}." in explorer.description
+    assert "9 of 9 pairs" in explorer.description
+    above = sorted(table.flatten().tolist())
+    controls(explorer)["Threshold"].value = (above[5] + above[6]) / 2
+    assert "3 of 9 pairs" in explorer.description
+
+
+def test_one_chosen_head_brings_its_strongest_partner(model):
+    explorer = widgets.composition_browser(model, k_scores, TEXT)
+    table = k_scores(model)
+    for i in range(3):
+        controls(explorer)["From head"].value = f"0.{i}"
+        best = max(range(3), key=lambda j: float(table[i, j]))
+        assert f"From 0.{i} to 1.{best}:" in explorer.description
+    controls(explorer)["From head"].value = composition.STRONGEST
+    controls(explorer)["To head"].value = "1.2"
+    best = max(range(3), key=lambda i: float(table[i, 2]))
+    assert f"From 0.{best} to 1.2:" in explorer.description
+    controls(explorer)["To head"].value = "0.2"
+    assert "has no partner" in explorer.description
+
+
+def test_both_patterns_of_a_pair(bare):
+    tokens = torch.tensor([[0, 4, 9, 2]])
+    _, cache = bare.run_with_cache(tokens)
+    got = composition.pair_patterns(bare, tokens, (0, 2), (1, 1))
+    torch.testing.assert_close(got[0], cache["pattern", 0][0, 2])
+    torch.testing.assert_close(got[1], cache["pattern", 1][0, 1])
+
+
+def test_the_microscope_on_a_head_built_for_induction():
+    """On repeats the head of a hand-made model looks one step after the last match."""
+    model = induction_model()
+    row = [0, 5, 2, 9, 7, 5, 2, 9]
+    seen = microscope.sight(model, torch.tensor([row]), 1, 2, position=6)
+    assert (seen.target, seen.matches) == (3, True)
+    assert seen.weights[3] > 0.9 and seen.outputs[0][0] == 9
+    assert 0 < seen.copied <= seen.added + 1e-4
+    first = microscope.sight(model, torch.tensor([row]), 1, 2, position=3)
+    assert not first.matches
+
+
+def test_the_microscope_against_the_model_with_one_key_left(bare):
+    """What a key adds, by hand: everything but its value is taken away."""
+    tokens, position = torch.tensor([[0, 4, 9, 2, 7]]), 3
+    seen = microscope.sight(bare, tokens, 1, 0, position)
+    _, cache = bare.run_with_cache(tokens)
+    pattern = cache["pattern", 1][0, 0, position]
+    assert seen.weights.tolist() == pytest.approx(pattern[:4].tolist())
+    assert seen.target == max(range(1, 4), key=lambda key: float(pattern[key]))
+
+    def head_logits(change):
+        def edit(z, hook):
+            out = torch.zeros_like(z)
+            out[:, position, 0] = change(z)
+            return out
+
+        with_head = bare.run_with_hooks(
+            tokens, fwd_hooks=[("blocks.1.attn.hook_z", edit)]
+        )
+        nothing = bare.run_with_hooks(
+            tokens, fwd_hooks=[("blocks.1.attn.hook_z", lambda z, hook: z * 0)]
+        )
+        return (with_head - nothing)[0, position]
+
+    own = int(tokens[0, seen.target])
+    whole = head_logits(lambda z: z[:, position, 0])
+    assert seen.added == pytest.approx(float(whole[own] - whole.mean()), abs=1e-4)
+    value = pattern[seen.target] * cache["v", 1][0, seen.target, 0]
+    one = head_logits(lambda z: value)
+    assert seen.copied == pytest.approx(float(one[own] - one.mean()), abs=1e-4)
+    assert [i for i, _ in seen.outputs] == whole.topk(6).indices.tolist()
+
+
+def test_the_microscope_shows_given_tokens_until_a_text_is_typed(model):
+    tokens = torch.tensor([[0, 400, 500, 400, 500, 400]])
+    explorer = widgets.induction_microscope(model, 1, 0, tokens=tokens)
+    word = model.tokenizer.decode([500])
+    assert f"at position 4 ({word})" in explorer.description.replace("·", " ")
+    controls(explorer)["Text"].value = "import os"
+    assert controls(explorer)["Position"].max == 2
+
+
 # --- what they draw ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["circuit", "pattern", "ledger", "dials"])
+@pytest.mark.parametrize("name", ALL)
 def test_every_control_has_a_label_and_the_page_a_sentence(model, name):
     explorer = make_all(model)[name]
     for row in explorer.rows:
@@ -220,7 +413,7 @@ def test_every_control_has_a_label_and_the_page_a_sentence(model, name):
     assert len(explorer.html.encode()) < 60_000
 
 
-@pytest.mark.parametrize("name", ["pattern", "ledger", "dials"])
+@pytest.mark.parametrize("name", WITH_TEXT)
 def test_hostile_text_adds_no_tag(model, name):
     explorer = make_all(model)[name]
     controls(explorer)["Text"].value = HOSTILE
@@ -240,11 +433,21 @@ def test_a_dump_escapes_its_tokens():
 
 def test_controls_change_what_is_drawn(model):
     explorers = make_all(model)
+    weakest = divmod(int(k_scores(model).argmin()), 3)
     moves = {
         "circuit": [("Head", "1"), ("Layer", "1"), ("Source token", "·name")],
         "pattern": [("Layer", "1"), ("Text", "import os")],
         "ledger": [("Position", 3), ("Token", ledgers.GUESS), ("Text", "import os")],
         "dials": [("1.2", 0.0), ("0.1", 0.5), ("Position", 2), ("Text", "import os")],
+        "composition": [
+            ("Threshold", 1.0),
+            ("From head", f"0.{weakest[0]}"),
+            ("To head", f"1.{weakest[1]}"),
+            ("Text", "import os"),
+            ("Composition", "V"),
+        ],
+        "paths": [("Position", 3), ("Token", ledgers.GUESS), ("Text", "import os")],
+        "microscope": [("Position", 3), ("Layer", "0"), ("Head", "1")],
     }
     for name, steps in moves.items():
         for label, value in steps:
@@ -312,7 +515,7 @@ def test_show_reads_changed_weights(bare):
 # --- bad input -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["pattern", "ledger", "dials"])
+@pytest.mark.parametrize("name", WITH_TEXT)
 @pytest.mark.parametrize(
     ("text", "words"), [("", "Type some text"), ("x = 1\n" * 30, "at most 40")]
 )
@@ -364,8 +567,11 @@ def test_a_model_without_layers_gets_a_sentence():
         widgets.circuit_browser(model, qk, ov, source="3"),
         widgets.pattern_browser(model, "4 9"),
         widgets.head_dials(model, "4 9"),
+        widgets.induction_microscope(model, 0, 0, "4 9"),
     ]
     assert all("no attention layer" in e.description for e in explorers)
+    one_layer = widgets.composition_browser(random_model(1), k_scores, "4 9")
+    assert "needs two layers" in one_layer.description
     ledger = widgets.residual_ledger(model, decompose, "4 9")
     assert "embed adds most" in ledger.description
 
@@ -380,6 +586,8 @@ def test_a_plugged_in_function_that_fails_is_named(model):
         "ov": widgets.circuit_browser(model, qk, lambda *_: None, source="self"),
         "decompose": widgets.residual_ledger(model, stops, TEXT),
         "run": widgets.head_dials(model, TEXT, run=lambda m, t, s: m(t)[0]),
+        "scores (V)": widgets.composition_browser(model, {"V": stops}, TEXT),
+        "path_terms": widgets.path_ledger(model, decompose, TEXT),
         "attention_pattern": widgets.pattern_browser(
             model, TEXT, attention_pattern=lambda m, t, i, j: m(t)
         ),
@@ -445,7 +653,7 @@ def test_callbacks_on_other_threads_beside_a_running_cell(model):
     assert {name: e.html for name, e in explorers.items()} == expected
 
 
-@pytest.mark.parametrize("name", ["circuit", "pattern", "ledger", "dials"])
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_stored_holds_the_first_state(model, monkeypatch, name):
     """A still picture first, which the live page hides where widgets run."""
     import IPython.display
@@ -469,3 +677,34 @@ def test_what_is_stored_holds_the_first_state(model, monkeypatch, name):
 def test_nothing_is_sent_outside_a_notebook(model):
     widgets.pattern_browser(model, TEXT)
     assert attention_view._loader is None
+
+
+# --- how fast ------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_sliders_answer_within_200_ms():
+    """Processor time of one move, with the shipped models' sizes and a full context."""
+    tokenizer = load_tokenizer()
+    sizes = {"d_vocab": 4096, "d_model": 256, "n_heads": 8, "d_head": 32}
+    large = random_model(2, n_ctx=256, scale=0.3, tokenizer=tokenizer, **sizes)
+    explorers = make_all(large)
+    long = "x = y\n" * 62
+    for name in ("ledger", "dials", "composition", "microscope"):
+        controls(explorers[name])["Text"].value = long
+    moves = {
+        "circuit": ("Head", "1234567"),
+        "ledger": ("Position", range(3, 9)),
+        "dials": ("0.3", [0.1, 0.2, 0.3, 0.4, 0.5]),
+        "composition": ("Threshold", [0.1, 0.2, 0.3, 0.4, 0.5]),
+        "microscope": ("Position", range(3, 9)),
+        "paths": ("Position", range(3, 9)),
+    }
+    for name, (label, values) in moves.items():
+        took = []
+        for value in values:
+            start = time.process_time()
+            controls(explorers[name])[label].value = value
+            took.append(time.process_time() - start)
+        assert "course-problem" not in explorers[name].html
+        assert sorted(took)[len(took) // 2] < 0.2, (name, took)

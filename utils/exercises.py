@@ -471,31 +471,36 @@ def _remember_pass(name: str) -> None:
     update_state(lambda state: state["passed"].setdefault(name, today))
 
 
-def progress() -> None:
-    """Show which exercises are done. A pass is never taken back."""
-    state = read_state()
+def progress(chapter: str = "") -> None:
+    """Show which exercises are done, of one chapter such as "ch2" or of all.
+
+    A pass is never taken back. Raises ValueError for a chapter that is not there.
+    """
+    passed = read_state()["passed"]
+    chosen = {k: v for k, v in load_chapters().items() if k.startswith(chapter)}
+    if not chosen:
+        raise ValueError(
+            f"No chapter is called {chapter!r}: {', '.join(load_chapters())}"
+        )
     lines = []
-    for stem, module in load_chapters().items():
+    for stem, module in chosen.items():
         names = [check.name for check in module.CHECKS]
-        done = [name for name in names if name in state["passed"]]
+        done = [name for name in names if name in passed]
         lines.append(f"{stem}: {len(done)} of {len(names)}")
         lines += [f"  {'✓' if name in done else '○'} {name}" for name in names]
     cards.show(Card("Your progress", code="\n".join(lines)))
 
 
 def main(argv: list[str]) -> int:
-    """`python3 -m utils hint NAME | solution NAME | progress`."""
+    """`python3 -m utils hint NAME | solution NAME | progress [CHAPTER]`."""
     command, *names = argv
-    if command == "progress":
-        progress()
-        return 0
-    show = {"hint": hint, "solution": solution}[command]
-    if len(names) != 1:
+    show = {"hint": hint, "solution": solution, "progress": progress}[command]
+    if len(names) != 1 and not (command == "progress" and not names):
         print(f"Usage: python3 -m utils {command} NAME", file=sys.stderr)
         return 2
     try:
-        show(names[0])
-    except KeyError as error:
+        show(*names)
+    except (KeyError, ValueError) as error:
         print(error.args[0], file=sys.stderr)
         return 2
     return 0

@@ -196,12 +196,7 @@ class _ModelState:
     LISTS = ("fwd_hooks", "bwd_hooks")  # kept by TransformerLens's hook points
 
     def __init__(self, model: nn.Module):
-        modules = _all_modules(model)
-        for module in modules:
-            # A TransformerLens block adds hooks of its own when it first runs. They
-            # are no doing of the answer's, so they are put there now.
-            getattr(module, "_maybe_wire_capture_hooks", lambda: None)()
-        self._modules = [(module, self._look(module)) for module in modules]
+        self._modules = [(module, self._look(module)) for module in _all_modules(model)]
 
     def _look(self, module: nn.Module) -> dict:
         values = {**module._parameters, **module._buffers}

@@ -24,11 +24,14 @@ from solutions.ch3_one_layer import (
     svd_of_product,
     top_skip_trigrams,
 )
-from utils.corpus import PlantedLanguage
 from utils.exercises import run_check
 from utils.handmade import random_model, with_weights
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
-from utils.training import TrainConfig, train
+from utils.model import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+    load_model,
+)
 
 
 def some_tokens(n_rows: int, length: int, d_vocab: int, seed: int = 0) -> torch.Tensor:
@@ -431,3 +434,43 @@ def lift_row_by_row(model, contexts, source, destinations, outs):
 def test_a_right_answer_written_another_way_passes(name, answer):
     result = run_check(name, answer)
     assert result.status == "passed", result.message
+
+
+# --- what the chapter says of the shipped model; the scoreboard has the rest ---------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_model("one_layer")
+
+
+def outputs(model, string: str, k: int = 40) -> set[str]:
+    """What a source raises most in any head, as strings."""
+    source = model.to_single_token(string)
+    lists = [
+        top_skip_trigrams(model, 0, head, source, k)[1].tolist()
+        for head in range(model.cfg.n_heads)
+    ]
+    return {model.tokenizer.decode([i]) for ids in lists for i in ids}
+
+
+@pytest.mark.parametrize(
+    ("source", "raised"),
+    [
+        ("try", {"except", "finally"}),
+        ("class", {" __init__"}),
+        (" []", {"append"}),
+        (" open", {"r", "w"}),
+        ("(", {"))", "),"}),
+        ("[", {"]", "],"}),
+    ],
+)
+def test_the_tables_hold_what_the_prose_says(shipped, source, raised):
+    """F-62 and F-66, as far as they can be read off weights."""
+    assert raised <= outputs(shipped, source)
+
+
+def test_most_shipped_heads_copy(shipped):
+    """F-69: the paper has 10 of 12."""
+    heads = range(shipped.cfg.n_heads)
+    assert sum(copying_score(shipped, 0, head) > 0.5 for head in heads) >= 4

@@ -22,8 +22,10 @@ from solutions.ch4_two_layer import (
     value_weighted_pattern,
     virtual_head,
 )
+from utils.corpus import stdlib_corpus
 from utils.exercises import run_check
 from utils.handmade import previous_token_model, random_model, with_weights
+from utils.model import load_model
 
 
 def some_tokens(d_vocab: int, batch: int, length: int, seed: int = 0):
@@ -463,3 +465,22 @@ OTHER_WAYS = {
 def test_other_ways_pass(name):
     result = run_check(name, OTHER_WAYS[name])
     assert result.status == "passed", result.message
+
+
+# --- what the chapter says, measured ------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["two_layer", "two_layer_text"])
+def test_shipped_models_are_as_the_chapter_says(name):
+    """Pairs are worth little, and free patterns cost more than held ones."""
+    model = load_model(name)
+    assert round(50_257 / model.cfg.d_vocab) == 12
+    every = stdlib_corpus().rows("heldout")
+    tokens = every[:: len(every) // 8][:8].long()
+    gains = term_importance(model, tokens)
+    assert gains[2] <= 0.1 * gains.sum()
+    first = [(0, head) for head in range(model.cfg.n_heads)]
+    held = loss_of(pattern_preserving_ablation(model, tokens, first), tokens)
+    hooks = [("blocks.0.attn.hook_z", lambda z, hook: torch.zeros_like(z))]
+    assert loss_of(model.run_with_hooks(tokens, fwd_hooks=hooks), tokens) > held

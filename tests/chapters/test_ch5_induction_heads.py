@@ -24,6 +24,7 @@ from solutions.ch5_induction_heads import (
     logit_effect,
     prefix_matching_score,
     previous_token_score,
+    previous_token_weights,
     repeat_loss,
     repeated_tokens,
     same_matching_score,
@@ -35,6 +36,7 @@ from utils.handmade import (
     model_from_weights,
     orthonormal_rows,
     pointer_model,
+    previous_token_model,
     random_model,
     with_weights,
 )
@@ -52,7 +54,7 @@ def accuracy(logits, tokens, span):
     return (guesses == tokens[:, span + 2 :]).double().mean().item()
 
 
-# --- the hand-made models are what they say --------------------------------------------
+# --- the hand-made models are what they say -------------------------------------------
 
 
 @pytest.mark.parametrize(("span", "copies"), [(3, 2), (5, 3), (12, 2)])
@@ -295,6 +297,27 @@ def test_weights_and_behaviour_name_the_same_heads():
         wanted = [(1, 2)] if name in ("induction", "other seed") else []
         assert behaves == wanted, name
         assert induction_heads_from_weights(model) == wanted, name
+
+
+def test_previous_token_weights_are_the_patterns_without_tokens():
+    """With all embeddings 0 the model's own patterns are the positional ones."""
+    model = random_model(2, seed=12, n_ctx=9)
+    blank = with_weights(model, {"W_E": torch.zeros_like(model.W_E)})
+    score = previous_token_score(blank, torch.zeros(1, 9, dtype=torch.long))[0]
+    assert torch.allclose(previous_token_weights(model), score, atol=1e-5)
+    weights = previous_token_weights(previous_token_model())
+    assert weights[1] > 0.99 and weights[[0, 2]].max() < 0.5
+
+
+def test_without_a_previous_token_head_nothing_is_named():
+    """The second layer alone still matches and copies; nobody writes what it reads."""
+    model = induction()
+    W_Q = model.W_Q.clone()
+    W_Q[0] = 0.0
+    blind = with_weights(model, {"W_Q": W_Q})
+    assert same_matching_score(blind, 1, 2) > 0.9
+    assert prefix_matching_score(blind, repeated_tokens(13, 8))[1, 2] < 0.5
+    assert induction_heads_from_weights(blind) == []
 
 
 def test_a_one_layer_model_has_no_induction_heads():

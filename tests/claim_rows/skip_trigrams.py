@@ -20,7 +20,7 @@ from tests.claim_rows.shared import rows, shipped
 __all__ = ["Verified", "interval", "is_copying", "verified_skip_trigrams"]
 
 LEAST, MOST = 20, 60  # held-out rows that are asked for, and that are used
-CONTEXT = 128  # how many tokens a source competes with when weights are scored
+N_CTX = 128  # tokens per row; a source competes with about half of them
 SHORTLIST, KEPT = 160, 40
 MATCHES = 3  # tokens of about the same frequency that take a source's place
 
@@ -76,7 +76,7 @@ def _candidates(name: str) -> tuple[Triple, ...]:
     scored = sorted(_scored(model), reverse=True)
     found = []
     for _, triple in _spread(scored, 4)[:SHORTLIST]:
-        tokens, places = _occurrences(rows("train")[::4], triple, LEAST)
+        tokens, places = _occurrences(rows("train", N_CTX)[::4], triple, LEAST)
         if len(tokens) >= LEAST:
             effect = _source_effects(model, tokens, places, triple, matches=1)
             found.append((effect.mean().item(), triple))
@@ -100,9 +100,9 @@ def _scored(model: TransformerBridge) -> Iterator[tuple[float, Triple]]:
     """Triples that occur in enough held-out rows, with a score from the weights.
 
     The score is the sum over heads of the attention that one source draws among
-    CONTEXT tokens, times what it then adds to the out token's logit.
+    half a row, times what it then adds to the out token's logit.
     """
-    text, heads = rows(), range(model.cfg.n_heads)
+    text, heads = rows("heldout", N_CTX), range(model.cfg.n_heads)
     words = [model.tokenizer.decode([i]) for i in range(model.cfg.d_vocab)]
     W_U = model.W_U - model.W_U.mean(dim=1, keepdim=True)
     read = torch.stack([full_ov_circuit(model, 0, head).A for head in heads])
@@ -120,7 +120,7 @@ def _scored(model: TransformerBridge) -> Iterator[tuple[float, Triple]]:
 
 
 def _attention(model, destination: int) -> Float[Tensor, "head key"]:
-    """What one occurrence of each key draws among CONTEXT tokens, positions aside."""
+    """What one occurrence of each key draws among half a row, positions aside."""
     frequencies = token_frequencies()
     scores = []
     for head in range(model.cfg.n_heads):
@@ -128,7 +128,7 @@ def _attention(model, destination: int) -> Float[Tensor, "head key"]:
         score = qk.A[destination] @ qk.B / model.cfg.d_head**0.5
         scores.append(score - (score + frequencies.log()).logsumexp(0))
     factor = torch.stack(scores).exp()
-    return factor / (factor + CONTEXT)
+    return factor / (factor + N_CTX / 2)
 
 
 @cache
@@ -153,7 +153,7 @@ def _frequent_pairs(text: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         first = torch.ones_like(row, dtype=torch.bool)
         first[1:] = row[1:] != row[:-1]
         if first.sum() >= LEAST:
-            places = torch.stack([row[first], place[first]], 1)[: 4 * MOST]
+            places = torch.stack([row[first], place[first]], 1)[: 3 * MOST]
             yield code // d_vocab, code % d_vocab, places
 
 
@@ -255,7 +255,7 @@ def interval(values: Float[Tensor, "row"], n: int = 2000) -> tuple[float, float]
 
 
 def _test(model: TransformerBridge, triple: Triple) -> Verified:
-    tokens, places = _occurrences(rows(), triple, MOST)
+    tokens, places = _occurrences(rows("heldout", N_CTX), triple, MOST)
     effect = _source_effects(model, tokens, places, triple)
     control = _control_effects(model, tokens, places, triple)
     return Verified(

@@ -1,5 +1,7 @@
 """Checks, hints, known mistakes and predictions of chapter 5."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from utils.handmade import (
     model_from_weights,
     orthonormal_rows,
     random_model,
+    with_weights,
 )
 
 __all__ = ["CHECKS", "PREDICTIONS"]
@@ -1154,6 +1157,120 @@ ABLATE_EDGE = Check(
 )
 
 
+# --- previous_token_weights -----------------------------------------------------------
+
+
+def judge_previous_token_weights(answer) -> None:
+    for seed in (0, 1):
+        model = random_model(2, seed, d_vocab=13, d_head=5)
+        expect.close(
+            expect.tensor(answer(model), head=3),
+            torch.tensor(_previous_by_position(model)),
+            "The weights do not match a softmax by hand, one position after the other.",
+        )
+    known = expect.tensor(answer(induction_model(9, 19)), head=3)
+    expect.true(
+        known[1] > 0.99 and known[[0, 2]].max() < 0.5,
+        "A hand-made previous-token head should get a weight near 1.",
+    )
+
+
+def _previous_by_position(model) -> list[float]:
+    """How far each first-layer head looks one back, by its position vectors alone."""
+    W_pos = model.W_pos.double()
+    means = []
+    for head in range(model.cfg.n_heads):
+        q, k = (
+            W_pos @ getattr(model, name)[0, head].double() for name in ("W_Q", "W_K")
+        )
+        cells = []
+        for i in range(1, len(W_pos)):
+            scores = k[: i + 1] @ q[i] / model.cfg.d_head**0.5
+            cells.append(scores.softmax(0)[i - 1].item())
+        means.append(sum(cells) / len(cells))
+    return means
+
+
+def _positional(model, scale=True, causal=True, layer=0, transposed=False) -> Tensor:
+    """[head, query, key] from position vectors alone, for the mistakes."""
+    q, k = model.W_pos @ model.W_Q[layer], model.W_pos @ model.W_K[layer]
+    scores = (k @ q.mT) if transposed else (q @ k.mT)
+    scores = scores / model.cfg.d_head**0.5 if scale else scores
+    if causal:
+        later = torch.ones_like(scores).triu(1).bool()
+        scores = scores.masked_fill(later, -torch.inf)
+    return scores.softmax(-1)
+
+
+def weights_without_mask(model):
+    return _positional(model, causal=False).diagonal(-1, -2, -1).mean(-1)
+
+
+def weights_without_scale(model):
+    return _positional(model, scale=False).diagonal(-1, -2, -1).mean(-1)
+
+
+def weights_of_diagonal(model):
+    return _positional(model).diagonal(0, -2, -1)[:, 1:].mean(-1)
+
+
+def weights_of_last_layer(model):
+    return _positional(model, layer=-1).diagonal(-1, -2, -1).mean(-1)
+
+
+def weights_transposed(model):
+    return _positional(model, transposed=True).diagonal(-1, -2, -1).mean(-1)
+
+
+PREVIOUS_TOKEN_WEIGHTS = Check(
+    name="previous_token_weights",
+    judge=judge_previous_token_weights,
+    hints=(
+        "It is an attention pattern like any other, only that what the head reads is "
+        "W_pos instead of tokens plus positions.",
+        "`model.W_pos @ model.W_Q[0]` gives the queries of all heads at once, [head, "
+        "position, d_head]; the keys likewise. Scale, mask, softmax, and take the line "
+        "below the diagonal.",
+        "`scores = q @ k.mT / model.cfg.d_head**0.5`, then `scores.masked_fill("
+        "torch.ones_like(scores).triu(1).bool(), -torch.inf).softmax(-1)`, then "
+        "`.diagonal(offset=-1, dim1=-2, dim2=-1).mean(-1)`.",
+    ),
+    mistakes=(
+        Mistake(
+            "no mask",
+            "Your positions see later ones. Mask the scores before the softmax.",
+            weights_without_mask,
+        ),
+        Mistake(
+            "no scale",
+            "Your scores are not divided by sqrt(d_head).",
+            weights_without_scale,
+        ),
+        Mistake(
+            "own position",
+            "You measure attention to the position itself. The one before is one "
+            "column to the left.",
+            weights_of_diagonal,
+        ),
+        Mistake(
+            "last layer",
+            "You took the last layer. Previous-token heads of interest sit in layer 0.",
+            weights_of_last_layer,
+        ),
+        Mistake(
+            "query and key swapped",
+            "Your rows are keys. Rows of a pattern belong to the query.",
+            weights_transposed,
+        ),
+    ),
+    passed=(
+        "Checked position by position for two models, and on a hand-made "
+        "previous-token head. No text is involved: if a head looks back by position, "
+        "its weights say so."
+    ),
+)
+
+
 # --- same_matching_score --------------------------------------------------------------
 
 
@@ -1184,22 +1301,6 @@ def judge_same_matching_score(answer) -> None:
             "A hand-made head that looks for the same scores 1, one that avoids it -1.",
             atol=0.1,
         )
-
-
-def _previous_by_position(model) -> list[float]:
-    """How far each first-layer head looks one back, by its position vectors alone."""
-    W_pos = model.W_pos.double()
-    means = []
-    for head in range(model.cfg.n_heads):
-        q, k = (
-            W_pos @ getattr(model, name)[0, head].double() for name in ("W_Q", "W_K")
-        )
-        cells = []
-        for i in range(1, len(W_pos)):
-            scores = k[: i + 1] @ q[i] / model.cfg.d_head**0.5
-            cells.append(scores.softmax(0)[i - 1].item())
-        means.append(sum(cells) / len(cells))
-    return means
 
 
 def _matching_table(model, layer: int, head: int, weights: list[float]) -> Tensor:
@@ -1308,15 +1409,14 @@ SAME_MATCHING_SCORE = Check(
         "for zeros, so begin the product at another place: W_K^T W_OV^T E^T E W_Q "
         "is only [d_head, d_head].",
         "`small = W_K.T @ W_OV.T @ (E.T @ E) @ W_Q`, `e = torch.linalg.eigvals("
-        "small.double())`, and the score is `e.sum().real / e.abs().sum()`. For the "
-        "weights: softmax of the masked `W_pos W_Q (W_pos W_K)^T / sqrt(d_head)`, then "
-        "the mean of `diagonal(offset=-1, ...)`.",
+        "small.double())`, and the score is `e.sum().real / e.abs().sum()`, where "
+        "`W_OV` is the sum of `w[k] * model.W_V[0, k] @ model.W_O[0, k]`.",
     ),
     mistakes=(
         Mistake(
             "OV not transposed",
-            "The key side is E W_OV, and a key enters a score transposed: W_E W_QK "
-            "(W_E W_OV)^T = W_E W_QK W_OV^T W_E^T. Your W_OV is not transposed.",
+            "The key side is E W_OV, and a key enters a score transposed: E W_QK "
+            "(E W_OV)^T = E W_QK W_OV^T E^T. Your W_OV is not transposed.",
             matching_ov_not_transposed,
         ),
         Mistake(
@@ -1375,31 +1475,49 @@ SAME_MATCHING_SCORE = Check(
 
 
 def judge_induction_heads_from_weights(answer) -> None:
-    cases = [
-        (induction_model(9, 19, seed), 0.5, [(1, 2)], "an induction head")
-        for seed in (0, 1)
-    ]
-    for kind, words in DECOYS.items():
-        cases.append((decoy_model(kind, 9, 19), 0.5, [], words))
-    avoids, lowers = (
-        induction_model(9, 19, **{k: -1}) for k in ("matching", "copying")
-    )
-    cases.append((avoids, 0.5, [], "a head that avoids what matches"))
-    cases.append((lowers, 0.5, [], "a head that lowers what it attends to"))
-    model = random_model(3, seed=5, d_vocab=11, d_head=5)
-    lower = _lower_of_both_scores(model)
-    ranked = sorted(lower.values())
-    for k in (0, 2, 4):
-        threshold = (ranked[k] + ranked[k + 1]) / 2
-        wanted = sorted(place for place, value in lower.items() if value > threshold)
-        words = f"a random model of three layers, threshold {threshold:.2f}"
-        cases.append((model, threshold, wanted, words))
+    cases = _detector_cases()
     # All answers first: a mistake is recognised by all of them together.
     results = [answer(model, threshold) for model, threshold, _, _ in cases]
     for result, (_, _, wanted, words) in zip(results, cases, strict=True):
         _expect_heads(result, wanted, words)
 
 
+@cache
+def _detector_cases() -> list[tuple]:
+    """Model, threshold, the right list, and what the model is in words."""
+    real = induction_model(9, 19)
+    cases = [(real, 0.5, [(1, 2)], "an induction head")]
+    for kind, words in DECOYS.items():
+        cases.append((decoy_model(kind, 9, 19), 0.5, [], words))
+    for weight, words in FLIPPED.items():
+        changed = getattr(real, weight).clone()
+        changed[1, 2] *= -1
+        cases.append((with_weights(real, {weight: changed}), 0.5, [], words))
+    blind = real.W_Q.clone()
+    blind[0] = 0.0
+    words = "a first layer that attends to everything alike"
+    cases.append((with_weights(real, {"W_Q": blind}), 0.5, [], words))
+    return cases + _random_detector_cases(random_model(3, 5, d_vocab=11, d_head=5))
+
+
+def _random_detector_cases(model) -> list[tuple]:
+    lower = _lower_of_both_scores(model)
+    ranked = sorted(lower.values())
+    cases = []
+    for k in (0, 2, 4):
+        threshold = (ranked[k] + ranked[k + 1]) / 2
+        wanted = sorted(place for place, value in lower.items() if value > threshold)
+        if max(_previous_by_position(model)) <= threshold:
+            wanted = []
+        words = f"a random model of three layers, threshold {threshold:.2f}"
+        cases.append((model, threshold, wanted, words))
+    return cases
+
+
+FLIPPED = {
+    "W_Q": "a head that avoids what matches",
+    "W_O": "a head that lowers what it attends to",
+}
 DECOYS = {
     "duplicate": "a head that attends to earlier copies of its own token",
     "first": "a head that rests on the first token",
@@ -1440,18 +1558,24 @@ def _copy_table(model, layer: int, head: int) -> Tensor:
     return torch.stack(rows)
 
 
-def _listed(model, threshold, rule, first_layer=1) -> list[tuple[int, int]]:
+def _listed(model, threshold, rule, needs_previous=True) -> list[tuple[int, int]]:
     """Heads for which rule(copying, matching) exceeds the threshold."""
     weights = torch.tensor(_previous_by_position(model)).float()
+    if needs_previous and weights.max() <= threshold:
+        return []
     W_OV, E = _moved(model, weights), _centred_embedding(model)
     found = []
-    for layer in range(first_layer, model.cfg.n_layers):
+    for layer in range(1, model.cfg.n_layers):
         for head in range(model.cfg.n_heads):
             copies = _share_of(_copy_table(model, layer, head))
             table = E @ _qk(model, layer, head) @ W_OV.T @ E.T
             if rule(copies, _share_of(table)) > threshold:
                 found.append((layer, head))
     return found
+
+
+def heads_without_previous(model, threshold=0.5):
+    return _listed(model, threshold, min, needs_previous=False)
 
 
 def heads_by_either(model, threshold=0.5):
@@ -1487,17 +1611,23 @@ INDUCTION_HEADS_FROM_WEIGHTS = Check(
     name="induction_heads_from_weights",
     judge=judge_induction_heads_from_weights,
     hints=(
-        "Two circuits have to be right at once: where the head looks, and what it does "
-        "with what it finds.",
-        "For the first you have `same_matching_score`. For the second take the "
+        "Three things have to be right at once: somebody looks one back, the head "
+        "looks for what that one wrote, and it copies what it finds.",
+        "For the first two you have functions. For copying take the "
         "eigenvalues of W_E W_V W_O W_U; the small product with the same ones is "
         "W_O W_U W_E W_V.",
         "Loop over layers from 1 and over heads. `small = W_O @ (model.W_U @ "
         "model.W_E) @ W_V`, `e = torch.linalg.eigvals(small.double())`, `copying = "
-        "e.sum().real / e.abs().sum()`. Keep (layer, head) if both numbers exceed the "
+        "e.sum().real / e.abs().sum()`. Keep (layer, head) if both exceed the "
         "threshold.",
     ),
     mistakes=(
+        Mistake(
+            "first layer not looked at",
+            "You do not ask whether any first-layer head looks one back. Without one, "
+            "the key holds no previous token, however well a head would match it.",
+            heads_without_previous,
+        ),
         Mistake(
             "either one",
             "One of the two scores is enough for you. A head that copies but does not "
@@ -1542,9 +1672,10 @@ INDUCTION_HEADS_FROM_WEIGHTS = Check(
         ),
     ),
     passed=(
-        "Checked on hand-made models: it names the induction head and none of the "
-        "impostors, which copy as well as it does but look elsewhere. And on a random "
-        "model of three layers, for three thresholds."
+        "Checked on hand-made models: it names the induction head, none of the "
+        "impostors that copy as well but look elsewhere, and nothing at all where no "
+        "first-layer head looks one back. And on a random model of three layers, for "
+        "three thresholds."
     ),
 )
 
@@ -2141,6 +2272,7 @@ CHECKS = (
     PREVIOUS_TOKEN_SCORE,
     IDEAL_PATTERN_RECOVERY,
     ABLATE_EDGE,
+    PREVIOUS_TOKEN_WEIGHTS,
     SAME_MATCHING_SCORE,
     INDUCTION_HEADS_FROM_WEIGHTS,
     BUILD_PREVIOUS_TOKEN_HEAD,

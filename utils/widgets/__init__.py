@@ -5,15 +5,20 @@ learner can plug in their own, and shows its first state also where no script ru
 """
 
 from utils.widgets.circuits import circuit_browser
+from utils.widgets.composition import composition_browser
 from utils.widgets.dials import head_dials
-from utils.widgets.ledgers import residual_ledger
+from utils.widgets.ledgers import path_ledger, residual_ledger
+from utils.widgets.microscope import induction_microscope
 from utils.widgets.parts import Explorer
 from utils.widgets.patterns import pattern_browser
 
 __all__ = [
     "Explorer",
     "circuit_browser",
+    "composition_browser",
     "head_dials",
+    "induction_microscope",
+    "path_ledger",
     "pattern_browser",
     "residual_ledger",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
@@ -53,18 +53,25 @@ class HeadDump:
     own_rank: int
 
 
-def head_dump(qk: Circuit, ov: Circuit, source: int, k: int = 10) -> HeadDump:
+def head_dump(
+    qk: Circuit,
+    ov: Circuit,
+    source: int,
+    k: int = 10,
+    among: Int[Tensor, "n"] | None = None,
+) -> HeadDump:
     """The k destinations and outputs with the largest entries for a source token.
 
     `qk` is [d_vocab_query, d_vocab_key], `ov` [d_vocab_source, d_vocab_out], factored
     or dense. A query's whole row may be shifted without changing its pattern, so rows
-    are centred before they are compared (F-59).
+    are centred before they are compared (F-59). `among` are the ids that may be
+    listed, such as frequent ones; means and ranks are over all.
     """
     drawn = _centred_column(qk, source)
     written = _row(ov, source)
     written = written - written.mean()
     own_rank = int((written > written[source]).sum()) + 1
-    return HeadDump(_largest(drawn, k), _largest(written, k), own_rank)
+    return HeadDump(_largest(drawn, k, among), _largest(written, k, among), own_rank)
 
 
 def _centred_column(matrix: Circuit, column: int) -> Float[Tensor, "row"]:
@@ -79,9 +86,12 @@ def _row(matrix: Circuit, row: int) -> Float[Tensor, "column"]:
     return matrix[row]
 
 
-def _largest(values: Float[Tensor, "token"], k: int) -> list[tuple[int, float]]:
-    best, ids = values.topk(min(k, len(values)))
-    return list(zip(ids.tolist(), best.tolist(), strict=True))
+def _largest(
+    values: Float[Tensor, "token"], k: int, among: Int[Tensor, "n"] | None
+) -> list[tuple[int, float]]:
+    ids = torch.arange(len(values)) if among is None else among
+    best, places = values[ids].topk(min(k, len(ids)))
+    return list(zip(ids[places].tolist(), best.tolist(), strict=True))
 
 
 def draw_dump(dump: HeadDump, name: str, source: str, words: dict[int, str]) -> Page:
@@ -111,11 +121,14 @@ def circuit_browser(
     layer: int = 0,
     head: int = 0,
     k: int = 10,
+    among: Int[Tensor, "n"] | None = None,
 ) -> Explorer:
     """Choose a head and type a source token: see its destinations and outputs.
 
     `qk(model, layer, head)` returns [d_vocab_query, d_vocab_key] and `ov` returns
-    [d_vocab_source, d_vocab_out], as a FactoredMatrix or dense. Source: F-59, F-60.
+    [d_vocab_source, d_vocab_out], as a FactoredMatrix or dense. With `among`, ids such
+    as those that occur often, only these are listed: the vectors of rare tokens are
+    hardly trained and fill a list with noise. Source: F-59, F-60.
     """
     own = private_copy(model)
     layers, heads = choose_layer(own, layer), choose_head(own, head)
@@ -129,7 +142,7 @@ def circuit_browser(
             _circuit(own, name, function, place)
             for name, function in (("qk", qk), ("ov", ov))
         ]
-        dump = head_dump(*circuits, token, k)
+        dump = head_dump(*circuits, token, k, among)
         ids = [token, *(i for i, _ in dump.destinations + dump.outputs)]
         words = dict(zip(ids, token_strings(own, ids), strict=True))
         name = head_names(own)[place[0] * own.cfg.n_heads + place[1]]

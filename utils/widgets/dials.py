@@ -103,8 +103,8 @@ def draw_outcome(
         f"{position} ({visible(words[position])}) the first guess is "
         f"{visible(names[after.guesses[0][0]])}, {after.guesses[0][1]:.1%}."
     )
-    tables = bar_table("Guesses, every head at 1", "probability", _named(before, names))
-    tables += bar_table("Guesses now", "probability", _named(after, names))
+    tables = bar_table("Guesses, all at 1", "probability", _named(before, names), 1.0)
+    tables += bar_table("Guesses now", "probability", _named(after, names), 1.0)
     html = (
         paragraph(description)
         + paragraph("Blue: easier to predict than with all heads. Orange: harder.")

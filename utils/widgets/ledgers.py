@@ -158,7 +158,7 @@ def _bars(parts: list[tuple[str, float]], most: int | None) -> list[tuple[str, f
         return parts
     ranked = sorted(parts, key=lambda part: -abs(part[1]))
     others = sum(value for _, value in ranked[most:])
-    return [*ranked[:most], (f"{len(parts) - most}_others", others)]
+    return [*ranked[:most], ("others", others)]
 
 
 def residual_ledger(

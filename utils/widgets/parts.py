@@ -239,9 +239,14 @@ def chip(token: str, value: float = 0.0, note: str = "", edge: str = "") -> str:
     )
 
 
-def bar_table(title: str, header: str, rows: list[tuple[str, float]]) -> str:
-    """Tokens with a number and a bar each, as a small table."""
-    top = max((abs(value) for _, value in rows), default=0.0) or 1.0
+def bar_table(
+    title: str, header: str, rows: list[tuple[str, float]], top: float | None = None
+) -> str:
+    """Tokens with a number and a bar each, as a small table.
+
+    `top` is the value of a full bar; left open, the largest. `title` is HTML.
+    """
+    top = top or max((abs(value) for _, value in rows), default=0.0) or 1.0
     body = "".join(_bar_row(i, *row, top) for i, row in enumerate(rows, 1))
     cell = "text-align:left;padding:0 10px 2px 0;font-weight:600"
     return (

@@ -1,0 +1,727 @@
+"""One-layer models: F-50 to F-74, F-149 and O-53."""
+
+import time
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from solutions.ch0_toolbox import replace_pattern
+from solutions.ch3_one_layer import (
+    copying_score,
+    copying_top1,
+    frozen_pattern_logits,
+    full_ov_circuit,
+    full_qk_circuit,
+    one_layer_path_terms,
+    ov_eigenvalues,
+    positional_pattern,
+    skip_trigram_lift,
+    svd_of_product,
+    top_skip_trigrams,
+)
+from tests.claim_rows import Claim
+from tests.claim_rows.shared import rows, shipped, untrained_like
+from tests.claim_rows.skip_trigrams import (
+    is_copying,
+    token_frequencies,
+    verified_skip_trigrams,
+)
+from utils.corpus import START_ID, PlantedLanguage
+from utils.handmade import with_weights
+from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
+from utils.training import TrainConfig, train
+
+__all__ = ["CLAIMS"]
+
+NAME = "one_layer"
+
+
+def model():
+    return shipped(NAME)
+
+
+def heads() -> range:
+    return range(model().cfg.n_heads)
+
+
+def a_text() -> Tensor:
+    return rows("heldout", 128)[7:9, :60]
+
+
+# --- paths and circuits (F-50 to F-59) ----------------------------------------------
+
+
+def path_sum() -> dict[str, float]:
+    logits = model()(a_text())
+    error = (one_layer_path_terms(model(), a_text()).sum(0) - logits).abs().max()
+    return {"error": error.item(), "paths": 1 + len(heads())}
+
+
+def direct_path_alone() -> dict[str, float]:
+    text = a_text()
+    shuffled = text.clone()
+    shuffled[:, 1:-1] = text[:, 1:-1].flip(1)
+    one, two = (one_layer_path_terms(model(), t)[:, :, -1] for t in (text, shuffled))
+    change = (one - two).abs()
+    return {"direct": change[0].max().item(), "heads": change[1:].max().item()}
+
+
+def circuits() -> dict[str, float]:
+    """Both circuits against the model's own scores and logits, all heads."""
+    text = a_text()
+    bare = with_weights(model(), {"W_pos": torch.zeros_like(model().W_pos)})
+    _, cache_ = bare.run_with_cache(text)
+    scores = cache_["blocks.0.attn.hook_attn_scores"]
+    seen = torch.isfinite(scores[0, 0])
+    qk_error = ov_error = 0.0
+    pattern = torch.zeros(len(text), *seen.shape)
+    without = one_layer_path_terms(model(), text)
+    pattern[:, :, 5] = 1
+    for head in heads():
+        qk, ov = (c(model(), 0, head) for c in (full_qk_circuit, full_ov_circuit))
+        lookup = qk.A[text] @ qk.B[:, text].permute(1, 0, 2)
+        lookup = lookup / model().cfg.d_head ** 0.5
+        qk_error = max(qk_error, (lookup - scores[:, head])[:, seen].abs().max().item())
+        forced = replace_pattern(model(), text, 0, head, pattern)
+        others = without.sum(0) - without[1 + head]
+        row = (ov.A[text[:, 5]] @ ov.B)[:, None]
+        ov_error = max(ov_error, (forced - others - row).abs().max().item())
+    return {"qk": qk_error, "ov": ov_error}
+
+
+def independent_effect() -> dict[str, float]:
+    """F-55: two destinations with equal attention to one source."""
+    text = a_text()[:1]
+    one_hot = torch.nn.functional.one_hot(text, model().cfg.d_vocab).float()
+    pattern = torch.zeros(1, len(heads()), 60, 60)
+    pattern[0, 0, [30, 50], 5] = 0.4
+    with_it = frozen_pattern_logits(model(), one_hot, pattern)
+    without = frozen_pattern_logits(model(), one_hot, 0 * pattern)
+    added = (with_it - without)[0]
+    return {"error": (added[30] - added[50]).abs().max().item()}
+
+
+def frozen_linear() -> dict[str, float]:
+    text = a_text()
+    _, cache_ = model().run_with_cache(text[:1])
+    one_hot = torch.nn.functional.one_hot(text, model().cfg.d_vocab).float()
+    x, y, pattern = one_hot[:1], one_hot[1:], cache_["pattern", 0]
+    whole = frozen_pattern_logits(model(), 0.3 * x + 0.7 * y, pattern)
+    parts = [frozen_pattern_logits(model(), z, pattern) for z in (x, y)]
+    error = (whole - 0.3 * parts[0] - 0.7 * parts[1]).abs().max()
+    return {"error": error.item()}
+
+
+@cache
+def planted_run():
+    """A language with 20 planted skip-trigrams and a one-head model trained on it."""
+    language = PlantedLanguage(d_vocab=128, n_skip_trigrams=20, seed=0)
+    config = AttentionOnlyConfig(
+        n_layers=1, d_vocab=128, d_model=64, n_heads=1, d_head=32, n_ctx=64
+    )
+    recipe = TrainConfig(
+        steps=500,
+        lr=0.02,
+        optimizer="muon",
+        schedule="linear",
+        decay_share=0.6,
+        probe_every=0,
+    )
+    network = AttentionOnlyTransformer(config, seed=0)
+    train(network, language.batches(64, 64), recipe, progress=False, mode="full")
+    untrained = AttentionOnlyTransformer(config, seed=1)
+    return language, as_bridge(network.eval()), as_bridge(untrained.eval())
+
+
+def planted_recovered() -> dict[str, float]:
+    language, *models = planted_run()
+    shares = []
+    for each in models:
+        hits = 0
+        for rule in language.skip_trigrams:
+            ends, outs = top_skip_trigrams(each, 0, 0, rule.source, k=3)
+            hits += rule.destination in ends.tolist() and rule.out == outs[0].item()
+        shares.append(hits / len(language.skip_trigrams))
+    return {"share": shares[0], "untrained": shares[1]}
+
+
+def sizes() -> dict[str, float]:
+    circuit = full_ov_circuit(model(), 0, 0)
+    kept = circuit.A.numel() + circuit.B.numel()
+    return {"entries": model().cfg.d_vocab ** 2, "kept": kept}
+
+
+def row_constant() -> dict[str, float]:
+    qk = full_qk_circuit(model(), 0, 0)
+    scores = qk.A[:200] @ qk.B / model().cfg.d_head ** 0.5
+    moved = scores.double() + torch.linspace(-9, 9, 200)[:, None]
+    change = (scores.double().softmax(1) - moved.softmax(1)).abs().max().item()
+    means = scores.mean(1)
+    return {"change": change, "low": means.min().item(), "high": means.max().item()}
+
+
+# --- skip-trigrams (F-62 to F-66) ---------------------------------------------------
+
+
+@cache
+def common_words(least: float = 1e-4) -> list[int]:
+    """Tokens with letters that make up at least this share of the training text."""
+    frequent = (token_frequencies() >= least).nonzero()[:, 0].tolist()
+    words = {i: model().tokenizer.decode([i]) for i in frequent}
+    return [i for i, word in words.items() if word.strip().isalpha() and len(word) > 2]
+
+
+def copying_rows() -> dict[str, float]:
+    """Share of common words that stand, in a variant, on top of their own list."""
+    common = (token_frequencies() >= 1e-4).nonzero()[:, 0]
+    names = [model().tokenizer.decode([i]) for i in common.tolist()]
+    ov = [full_ov_circuit(model(), 0, head) for head in heads()]
+    tops = []
+    for source in common_words():
+        raised = torch.stack([c.A[source] @ (c.B[:, common]) for c in ov])
+        raised = raised - raised.mean(1, keepdim=True)
+        word = model().tokenizer.decode([source])
+        best = raised[raised.amax(1).argmax()].topk(5).indices.tolist()
+        tops.append(any(is_copying(word, names[i]) for i in best))
+    return {"share": sum(tops) / len(tops), "words": len(tops)}
+
+
+def split_tokens() -> dict[str, float]:
+    """F-64: gain in log P(second piece) when the whole word stands 19 tokens before."""
+    tokenizer, gains = model().tokenizer, {}
+    contexts = rows("heldout", 128)[::40, :40]
+    for whole in common_words():
+        word = tokenizer.decode([whole])
+        pieces = [i for i in tokenizer(word[1:]).input_ids if i != START_ID]
+        if word[0] != " " or len(pieces) != 2:
+            continue
+        without = contexts.clone()
+        without[:, -1] = pieces[0]
+        with_word = without.clone()
+        with_word[:, 20] = whole
+        logs = [
+            model()(t)[:, -1].log_softmax(-1)[:, pieces[1]]
+            for t in (with_word, without)
+        ]
+        gains[word] = (logs[0] - logs[1]).mean().item()
+    strong = [word for word, gain in gains.items() if gain >= 1]
+    return {
+        "strong": len(strong),
+        "words": len(gains),
+        "best": max(gains.values()),
+        "positive": sum(gain > 0 for gain in gains.values()) / len(gains),
+    }
+
+
+def interventions() -> dict[str, float]:
+    tested = verified_skip_trigrams(NAME)
+    good = [each for each in tested if each.holds]
+    effects = [each.effect for each in good] or [0.0]
+    return {
+        "tested": len(tested),
+        "good": len(good),
+        "mean": sum(effects) / len(effects),
+        "control": sum(each.control for each in good) / max(1, len(good)),
+        "best": max(effects),
+    }
+
+
+# --- positions (F-67) ---------------------------------------------------------------
+
+
+def positional() -> dict[str, float]:
+    text = rows("heldout", 256)[::10]
+    near, rest = torch.zeros(len(heads())), torch.zeros(len(heads()))
+    for part in text.split(16):
+        _, cache_ = model().run_with_cache(part)
+        pattern = cache_["pattern", 0]
+        two = pattern.diagonal(0, 2, 3)[..., 8:] + pattern.diagonal(-1, 2, 3)[..., 7:]
+        near += two.mean(-1).sum(0)
+        rest += (1 - pattern[:, :, 8:, 0]).mean(-1).sum(0)
+    near, rest = near / len(text), rest / len(text)
+    alone = [positional_pattern(model(), 0, head, 256)[8:, 8:] for head in heads()]
+    own = torch.tensor([p.diagonal().mean() for p in alone])
+    before = torch.tensor([p.diagonal(-1).mean() for p in alone])
+    best = near.argmax()
+    return {
+        "near": near[best].item(),
+        "away": (near / rest)[best].item(),
+        "both": (own + before).max().item(),
+        "before": before.max().item(),
+    }
+
+
+# --- copying (F-68 to F-71, F-149) --------------------------------------------------
+
+
+@cache
+def scores() -> tuple[Float[Tensor, "head"], Float[Tensor, "null"]]:
+    """Copying scores of the shipped model and of untrained ones of its sizes."""
+    trained = [copying_score(model(), 0, head) for head in heads()]
+    null = [
+        copying_score(untrained_like(NAME, seed), 0, head)
+        for seed in range(5)
+        for head in heads()
+    ]
+    return torch.tensor(trained), torch.tensor(null)
+
+
+def copying() -> dict[str, float]:
+    trained, null = scores()
+    return {
+        "share": (trained > 0.5).float().mean().item(),
+        "n": int((trained > 0.5).sum()),
+        "heads": len(trained),
+        "null_share": (null > 0.5).float().mean().item(),
+        "null_mean": null.mean().item(),
+        "null_sd": null.std().item(),
+        "largest": trained.abs().max().item(),
+    }
+
+
+def spectrum() -> dict[str, float]:
+    """The share of the sum of absolute eigenvalues that lies right of zero."""
+    trained, _ = scores()
+    shares = []
+    for each in (model(), untrained_like(NAME)):
+        values = ov_eigenvalues(each, 0, int(trained.argmax()))
+        right = values.abs()[values.real > 0].sum() / values.abs().sum()
+        shares.append(right.item())
+    return {"right": shares[0], "null": shares[1]}
+
+
+def two_measures() -> dict[str, float]:
+    trained, _ = scores()
+    top1 = torch.tensor([copying_top1(model(), 0, head) for head in heads()])
+    ranks = torch.stack([x.argsort().argsort().float() for x in (trained, top1)])
+    best = full_ov_circuit(model(), 0, int(trained.argmax()))
+    diagonal = (best.A * best.B.T).sum(1)
+    total = ov_eigenvalues(model(), 0, int(trained.argmax())).sum().real
+    return {
+        "correlation": torch.corrcoef(ranks)[0, 1].item(),
+        "trace": abs((total - diagonal.sum()) / total).item(),
+        "lower": (diagonal < 0).float().mean().item(),
+        "score": trained.max().item(),
+        "top1": top1.max().item(),
+    }
+
+
+def low_rank_tools() -> dict[str, float]:
+    circuit = full_ov_circuit(model(), 0, int(scores()[0].argmax()))
+    a, b = circuit.A[:1000].double(), circuit.B[:, :1000].double()
+    start = time.perf_counter()
+    dense = torch.linalg.svdvals(a @ b)[: a.shape[1]]
+    middle = time.perf_counter()
+    _, S, _ = svd_of_product(a, b)
+    ratio = (middle - start) / (time.perf_counter() - middle)
+    small, large = torch.linalg.eigvals(b @ a), torch.linalg.eigvals(a @ b)
+    large = large[large.abs().argsort(descending=True)[: len(small)]]
+    nearest = (small[:, None] - large).abs().amin(1) / small.abs()
+    error = ((S - dense) / dense).abs().max()
+    return {
+        "singular": error.item(),
+        "eigen": nearest.max().item(),
+        "ratio": ratio,
+    }
+
+
+# --- bugs and the dispute (F-72, F-73) ----------------------------------------------
+
+
+def keep_language(second: str) -> PlantedLanguage:
+    return PlantedLanguage(
+        d_vocab=64,
+        seed=0,
+        strength=1.0,
+        source_rate=1 / 64,
+        skip_trigrams=[("keep", "in", "mind"), (second, "at", "bay")],
+        background=[("in", "bay", 0.1), ("at", "mind", 0.1)],
+    )
+
+
+@cache
+def keep_model(second: str, n_layers: int):
+    config = AttentionOnlyConfig(
+        n_layers=n_layers, d_vocab=64, d_model=48, n_heads=1, d_head=24, n_ctx=48
+    )
+    recipe = TrainConfig(
+        steps=500, lr=0.02, schedule="linear", decay_share=0.6, probe_every=0
+    )
+    network = AttentionOnlyTransformer(config, seed=0)
+    batches = keep_language(second).batches(64, 48)
+    train(network, batches, recipe, progress=False, mode="full")
+    return as_bridge(network.eval())
+
+
+def bug_cost(second: str, n_layers: int) -> float:
+    """KL from the truth, in nats, where a planted skip-trigram is active."""
+    language, tested = keep_language(second), keep_model(second, n_layers)
+    text = language.sample(n_rows=2000, n_ctx=48, seed=5)
+    truth = language.next_probs(text)
+    guess = torch.cat([tested(part).log_softmax(-1) for part in text.split(250)])
+    nats = (torch.special.xlogy(truth, truth) - truth * guess).sum(-1)
+    index, active = language.tokens.index, torch.zeros_like(text).bool()
+    for source, end in (("keep", "in"), (second, "at")):
+        after = (text == index(source)).cumsum(1) > 0
+        active |= (text == index(end)) & after
+    return nats[active].mean().item()
+
+
+def bugs() -> dict[str, float]:
+    language, tested = keep_language("keep"), keep_model("keep", 1)
+    keep, into, at, mind, bay = map(
+        language.tokens.index, ("keep", "in", "at", "mind", "bay")
+    )
+    contexts = language.sample(400, 24, seed=3)
+    contexts = contexts[(contexts != keep).all(1)][:100]
+    lift = skip_trigram_lift(tested, contexts, keep, [into, at], [mind, bay])
+    values = torch.linalg.svdvals(lift)
+    return {
+        "in_bay": lift[0, 1].item(),
+        "at_mind": lift[1, 0].item(),
+        "ratio": (values[1] / values[0]).item(),
+        "shared": bug_cost("keep", 1),
+        "twin": bug_cost("hold", 1),
+        "two_layers": bug_cost("keep", 2),
+    }
+
+
+def distractor() -> dict[str, float]:
+    """A destination that likes its source, and likes a distractor more."""
+    config = AttentionOnlyConfig(
+        n_layers=1, d_vocab=6, d_model=6, n_heads=1, d_head=6, n_ctx=8
+    )
+    likes, says = torch.zeros(6, 6), torch.zeros(6, 6)
+    likes[3, 1], likes[3, 2] = 10, 30
+    says[1, 4], says[2, 5] = 5, 5
+    eye = torch.eye(6)
+    weights = {"W_Q": likes, "W_K": eye, "W_V": eye, "W_O": says}
+    weights = {name: value[None, None] for name, value in weights.items()}
+    weights |= {"W_E": eye, "W_U": eye, "W_pos": torch.zeros(8, 6)}
+    made = with_weights(as_bridge(AttentionOnlyTransformer(config).eval()), weights)
+    quiet, loud = (
+        skip_trigram_lift(made, torch.tensor([[0, filler, 0, 0]]), 1, [3], [4]).item()
+        for filler in (0, 2)
+    )
+    guesses = [
+        made(torch.tensor([text]))[0, -1].argmax().item()
+        for text in ([0, 1, 0, 3], [0, 1, 2, 3])
+    ]
+    return {"quiet": quiet, "loud": loud, "flipped": float(guesses == [4, 5])}
+
+
+# --- no induction (O-53) ------------------------------------------------------------
+
+
+def no_prefix_matching() -> dict[str, float]:
+    """Attention to the token after an earlier copy of the query, at random lags."""
+    generator = torch.Generator().manual_seed(0)
+    totals = []
+    for _ in range(24):
+        lag = int(torch.randint(20, 60, (1,), generator=generator))
+        ids = 1 + torch.randperm(model().cfg.d_vocab - 1, generator=generator)[:lag]
+        text = torch.cat([torch.tensor([START_ID]), ids, ids])[None]
+        _, cache_ = model().run_with_cache(text)
+        stripe = cache_["pattern", 0][0].diagonal(1 - lag, 1, 2)
+        totals.append(stripe[:, -lag:].mean(-1))
+    best = torch.stack(totals).mean(0).max().item()
+    text, changed = a_text()[:1], a_text()[:1].clone()
+    changed[0, 20] = int(text[0, 21]) + 1
+    scores_ = [
+        model().run_with_cache(t)[1]["blocks.0.attn.hook_attn_scores"]
+        for t in (text, changed)
+    ]
+    change = (scores_[0] - scores_[1])[0, :, 22:, 21].abs().max().item()
+    return {"best": best, "change": change}
+
+
+LARGE = {"below 1e-4": lambda n: n["error"] < 1e-4}
+
+CLAIMS = (
+    Claim(
+        row="F-50",
+        statement="The logits are the sum of one direct path and one path per head.",
+        paper="equality",
+        measure=path_sum,
+        ours="{paths:.0f} paths, largest error {error:.1e}",
+        conditions=LARGE,
+        reason="All after the pattern is linear, so the product can be multiplied out.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-51",
+        statement="The direct path moves nothing between positions.",
+        paper="can only affect bigrams",
+        measure=direct_path_alone,
+        ours="context reversed: direct path changes by {direct:.0e}, heads' paths by "
+        "up to {heads:.1f}",
+        conditions={
+            "the direct path does not change": lambda n: n["direct"] == 0,
+            "the heads' paths do": lambda n: n["heads"] > 0.1,
+        },
+        reason="It reads the token at its own position and no position vector.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-52",
+        statement="The full QK circuit, looked up by token, gives the token part of "
+        "the attention scores.",
+        paper="W_E^T W_QK W_E",
+        measure=circuits,
+        ours="largest error over all heads {qk:.1e}",
+        conditions={"below 1e-4": lambda n: n["qk"] < 1e-4},
+        reason="Without position vectors a score has no other part.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-53",
+        statement="The full OV circuit gives what attending to a token adds to the "
+        "logits.",
+        paper="W_U W_OV W_E",
+        measure=circuits,
+        ours="largest error over all heads {ov:.1e}",
+        conditions={"below 1e-4": lambda n: n["ov"] < 1e-4},
+        reason="With all attention on one place the head's path is one row of it.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-55",
+        statement="Given the attention weight, a source's effect does not depend on "
+        "the destination.",
+        paper="independence",
+        measure=independent_effect,
+        ours="largest difference between two destinations {error:.1e}",
+        conditions={"below 1e-5": lambda n: n["error"] < 1e-5},
+        reason="Values are made from the source alone; float32 rounding remains.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-56",
+        statement="With frozen patterns the model is linear in its tokens.",
+        paper="second run linear",
+        measure=frozen_linear,
+        ours="mixture against its parts: largest error {error:.1e}",
+        conditions=LARGE,
+        reason="The softmax over scores is the only step that is not linear.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-57",
+        statement="Skip-trigrams can be read off the weights: of 20 planted ones, "
+        "those with the destination among the top 3 and the output on top.",
+        paper="readable; no number",
+        measure=planted_recovered,
+        ours="{share:.0%} recovered, {untrained:.0%} from an untrained model",
+        conditions={
+            "at least 90 %": lambda n: n["share"] >= 0.9,
+            "at most 10 % untrained": lambda n: n["untrained"] <= 0.1,
+        },
+        reason="One head with d_head 32 has room for 20 sources in 128 words.",
+    ),
+    Claim(
+        row="F-58",
+        statement="Full circuits are too large to look at as a whole.",
+        paper="2.5 billion entries per circuit at 50,000 tokens",
+        measure=sizes,
+        ours="{entries:,.0f} entries, kept as {kept:,.0f} factored numbers",
+        conditions={
+            "factored is 50 times smaller": lambda n: n["entries"] > 50 * n["kept"]
+        },
+        reason="A product through d_head numbers needs two narrow matrices only.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-59",
+        statement="QK entries of different query tokens are not comparable.",
+        paper="no clear normalisation",
+        measure=row_constant,
+        ours="constants added to rows change attention by {change:.0e}; row means of "
+        "the circuit run from {low:.1f} to {high:.1f}",
+        conditions={"no change above 1e-6": lambda n: n["change"] < 1e-6},
+        reason="A softmax forgets a constant, and training leaves it where it falls.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-62",
+        statement="Most rows of the skip-trigram table are copying: the source or a "
+        "variant is among its own top five outputs.",
+        paper="six rows shown, all copying",
+        measure=copying_rows,
+        ours="{share:.0%} of {words:.0f} common words, each in its strongest head",
+        conditions={
+            "at least half": lambda n: n["share"] >= 0.5,
+            "at least ten rows": lambda n: n["words"] >= 10,
+        },
+        reason="In code, names come back more than anything else.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-64",
+        statement="A word that is one token with a space and two without is copied "
+        "through its second piece.",
+        paper="five names shown",
+        measure=split_tokens,
+        ours="{strong:.0f} of {words:.0f} words gain at least 1 nat, {positive:.0%} "
+        "gain at all, the best {best:.1f} nats",
+        conditions={"at least five words gain 1 nat": lambda n: n["strong"] >= 5},
+        reason="A single occurrence among 39 tokens is tested, on held-out contexts.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-66",
+        statement="Other skip-trigrams, such as Python's own, do what the weights say "
+        "when the source is taken out of real text.",
+        paper="listed from weights, not tested",
+        measure=interventions,
+        ours="{good:.0f} of {tested:.0f} hold on held-out text: log P(out) falls by "
+        "{mean:.2f} nats on average (control {control:.2f}), at most {best:.2f}",
+        conditions={"at least 20 hold": lambda n: n["good"] >= 20},
+        reason="The text is Python only, so no markup and no English is tested.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-67",
+        statement="Some head is primarily positional: it attends to the present or the "
+        "previous token.",
+        paper="a small number of heads",
+        measure=positional,
+        ours="most local head: {near:.2f} of its attention, {away:.2f} of what does "
+        "not rest on the start token; positions alone {both:.2f}, previous "
+        "{before:.2f}",
+        conditions={
+            "more than half of the attention": lambda n: n["near"] > 0.5,
+            "more than half of what is not on the start token": lambda n: (
+                n["away"] > 0.5
+            ),
+            "positions alone: more than half on both": lambda n: n["both"] > 0.5,
+            "positions alone: more than half on the previous": lambda n: (
+                n["before"] > 0.5
+            ),
+        },
+        expected="partly",
+        reason="Several heads share the nearest tokens; none keeps to one offset, and "
+        "about a fifth of the attention rests on the start token.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-68",
+        statement="The copying score is a number between -1 and 1 whose mean over "
+        "random heads is 0.",
+        paper="formula",
+        measure=copying,
+        ours="random heads {null_mean:+.3f} (sd {null_sd:.3f}); largest trained "
+        "{largest:.2f}",
+        conditions={
+            "within [-1, 1]": lambda n: n["largest"] <= 1,
+            "mean within 3 sd": lambda n: abs(n["null_mean"]) < 3 * n["null_sd"],
+        },
+        reason="Random products have eigenvalues in all directions.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-69",
+        statement="Most heads of a one-layer model copy (score above 0.5).",
+        paper="10 of 12 heads (0.83)",
+        measure=copying,
+        ours="{n:.0f} of {heads:.0f} heads ({share:.2f}); untrained {null_share:.2f}",
+        conditions={
+            "at least half": lambda n: n["share"] >= 0.5,
+            "none untrained": lambda n: n["null_share"] == 0,
+        },
+        reason="Copying is the most a single layer can do with the context.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-70",
+        statement="A copying head's eigenvalues lie right of zero, random ones all "
+        "around it.",
+        paper="figure",
+        measure=spectrum,
+        ours="{right:.2f} of the sum of absolute values lies right of zero, {null:.2f} "
+        "when untrained",
+        conditions={
+            "at least 0.9 trained": lambda n: n["right"] >= 0.9,
+            "about half untrained": lambda n: 0.3 < n["null"] < 0.7,
+        },
+        reason="Shown for the head with the highest score.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-71",
+        statement="The score agrees with the diagonal on which heads copy, and does "
+        "not speak for each token.",
+        paper="limits named, no number",
+        measure=two_measures,
+        ours="rank correlation with top-1 copying {correlation:.2f}; trace identity "
+        "{trace:.0e}; at score {score:.2f}, {lower:.0%} of tokens lower themselves and "
+        "at most {top1:.0%} are on top",
+        conditions={
+            "rank correlation above 0.5": lambda n: n["correlation"] > 0.5,
+            "trace identity below 1e-4": lambda n: n["trace"] < 1e-4,
+        },
+        reason="The sum of eigenvalues is the sum of the diagonal, so it averages.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="F-72",
+        statement="Skip-trigram bugs: keep...in -> mind and keep...at -> bay raise the "
+        "crossed cases. What do they cost?",
+        paper="open question",
+        measure=bugs,
+        ours="crossed logits {in_bay:+.1f} and {at_mind:+.1f} (sigma2/sigma1 "
+        "{ratio:.2f}); cost {shared:.4f} nats against {twin:.4f} in the twin and "
+        "{two_layers:.4f} with two layers",
+        conditions={
+            "both crossed logits are raised": lambda n: (
+                min(n["in_bay"], n["at_mind"]) > 0
+            ),
+            "costs more than the twin": lambda n: n["shared"] > 2 * n["twin"],
+            "two layers pay less": lambda n: n["two_layers"] < n["shared"],
+        },
+        reason="The bug is there and cheap: by attending to the source a destination "
+        "attends less to itself, which undoes a part of it.",
+    ),
+    Claim(
+        row="F-73",
+        statement="Disputed: a one-layer model is no exact ensemble of skip-trigrams, "
+        "as a distractor can flip a prediction.",
+        paper="claims the ensemble; disputed since",
+        measure=distractor,
+        ours="lift of the source {quiet:.2f} without and {loud:.2f} with a distractor",
+        conditions={
+            "the prediction flips": lambda n: n["flipped"] == 1,
+            "the lift falls by half": lambda n: n["loud"] < 0.5 * n["quiet"],
+        },
+        reason="Attention is shared out, so keys compete. Reproduced is the objection.",
+    ),
+    Claim(
+        row="F-149",
+        statement="Singular values and eigenvalues of a product come from its small "
+        "factors.",
+        paper="eigenvalues of AB are those of BA",
+        measure=low_rank_tools,
+        ours="relative errors {singular:.0e} and {eigen:.0e}, {ratio:.0f} times faster",
+        conditions={
+            "singular values within 1e-4": lambda n: n["singular"] < 1e-4,
+            "eigenvalues within 1e-4": lambda n: n["eigen"] < 1e-4,
+        },
+        reason="Measured on 1,000 tokens in float64; the time depends on the machine.",
+        needs=(NAME,),
+    ),
+    Claim(
+        row="O-53",
+        statement="One layer cannot match prefixes: scores depend on two tokens only.",
+        paper="argument",
+        measure=no_prefix_matching,
+        ours="best prefix matching at random lags {best:.3f}; changing the token "
+        "before the source changes the score by {change:.0e}",
+        conditions={
+            "below 0.2": lambda n: n["best"] < 0.2,
+            "no change": lambda n: n["change"] == 0,
+        },
+        reason="What stands before the source never reaches the source's key.",
+        needs=(NAME,),
+    ),
+)
