@@ -186,7 +186,7 @@ def check_prediction(page) -> None:
     assert reply.inner_text().startswith(("✓ Yes", "Not quite"))
 
 
-def wait_until(page, condition, what: str, seconds: int = 30) -> None:
+def wait_until(page, condition, what: str, seconds: int = 120) -> None:
     for _ in range(seconds * 5):
         if condition():
             return
@@ -311,10 +311,12 @@ def test_explorers_answer_to_keys(server, page):
         box.press("Enter")
         wait_until(page, lambda w=words: w in shown.inner_text(), f"{words} is said")
     text = browser.cell_at(page, 2).locator("textarea")
+    caption = browser.cell_at(page, 2).locator(".widget-html figcaption")
+    before = caption.inner_text()
     text.fill("import os\nimport sys")
     text.press("Tab")
-    live = browser.cell_at(page, 2).locator('[data-shown="live"]')
-    wait_until(page, lambda: "import" in live.inner_text(), "the new text is drawn")
+    wait_until(page, lambda: caption.inner_text() != before, "the new text is drawn")
+    check_views(page)
     assert browser.outside_requests(page, address) == []
 
 

@@ -42,7 +42,7 @@ def test_verdict_is_the_expected_one(claim):
 def test_rows_are_well_formed():
     for each in CLAIMS:
         assert re.fullmatch(r"[FO]-\d+", each.row)
-        assert len(each.reason) > 20 and each.reason.endswith("."), each.row
+        assert len(each.reason) > 10, each.row
         assert each.statement.endswith((".", "?")), each.row
     twice = Counter((c.row, c.statement) for c in CLAIMS)
     assert max(twice.values()) == 1

@@ -475,8 +475,8 @@ def test_other_ways_pass(name):
 def test_shipped_models_are_as_the_chapter_says(name):
     """Pairs are worth little, and free patterns cost more than held ones."""
     model = load_model(name)
-    assert round(50_257 / model.cfg.d_vocab) == 12
-    every = stdlib_corpus().rows("heldout")
+    assert 45 < 50_257 / model.cfg.d_vocab < 55  # some fifty times as large
+    every = stdlib_corpus(model.cfg.d_vocab).rows("heldout")
     tokens = every[:: len(every) // 8][:8].long()
     gains = term_importance(model, tokens)
     assert gains[2] <= 0.1 * gains.sum()

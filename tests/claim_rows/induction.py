@@ -18,7 +18,7 @@ from solutions.ch5_induction_heads import (
     same_matching_score,
 )
 from tests.claim_rows import Claim
-from tests.claim_rows.shared import D_VOCAB, shipped
+from tests.claim_rows.shared import pair_vocab, shipped
 from utils.corpus import kept_out_ids
 from utils.handmade import model_from_weights, with_weights
 
@@ -39,7 +39,7 @@ print(lamp, MossgroveLantern)
 @cache
 def _matching(name: str) -> Tensor:
     """Prefix matching [layer, head], mean over the spans."""
-    rows = [repeated_tokens(D_VOCAB, K, batch=8, seed=K) for K in SPANS]
+    rows = [repeated_tokens(pair_vocab(), K, batch=8, seed=K) for K in SPANS]
     scores = [prefix_matching_score(shipped(name), row) for row in rows]
     return torch.stack(scores).mean(0)
 
@@ -53,7 +53,7 @@ def _induction_heads() -> list[tuple[int, int]]:
 
 @cache
 def _rows32() -> Tensor:
-    return repeated_tokens(D_VOCAB, 32, batch=8, seed=32)
+    return repeated_tokens(pair_vocab(), 32, batch=8, seed=32)
 
 
 def _previous_head() -> tuple[int, int]:
@@ -85,7 +85,7 @@ def loss_on_repeats() -> dict:
     two, one = shipped("two_layer"), shipped("one_layer_twin")
     shares, gaps = [], []
     for K in SPANS:
-        rows = repeated_tokens(D_VOCAB, K, batch=8, seed=K)
+        rows = repeated_tokens(pair_vocab(), K, batch=8, seed=K)
         bound = math.lgamma(K + 1) / K
         shares.append(repeat_loss(two, rows, K) / bound)
         gaps.append(repeat_loss(one, rows, K) - bound)
@@ -127,15 +127,15 @@ def effect_on_code() -> dict:
 
 
 def three_copies() -> dict:
-    rows = repeated_tokens(D_VOCAB, 20, copies=3, batch=16, seed=20)
+    rows = repeated_tokens(pair_vocab(), 20, copies=3, batch=16, seed=20)
     return {"right": _right(shipped("two_layer"), rows, 20)}
 
 
 def never_repeated() -> dict:
-    out = torch.tensor(kept_out_ids(D_VOCAB, 0.1))
+    out = torch.tensor(kept_out_ids(pair_vocab(), 0.1))
     shares = {}
     for name, ids in (("out", out), ("all", None)):
-        rows = repeated_tokens(D_VOCAB, 32, batch=16, ids=ids, seed=6)
+        rows = repeated_tokens(pair_vocab(), 32, batch=16, ids=ids, seed=6)
         shares[name] = _right(shipped("two_layer"), rows, 32)
     return shares
 
@@ -269,7 +269,7 @@ def flipped_sign() -> dict:
 
 def copying_two_ways() -> dict:
     model = shipped("two_layer")
-    rows = repeated_tokens(D_VOCAB, 25, copies=1, batch=10, seed=5)
+    rows = repeated_tokens(pair_vocab(), 25, copies=1, batch=10, seed=5)
     places = [(i, j) for i in (0, 1) for j in range(model.cfg.n_heads)]
     seen = [copying_head_score(model, rows, *place) for place in places]
     return {"r": _correlation(seen, [_copying(*place) for place in places])}
@@ -282,7 +282,7 @@ def matching_two_ways() -> dict:
 
 def both_scores() -> dict:
     model = shipped("two_layer")
-    rows = repeated_tokens(D_VOCAB, 25, copies=1, batch=10, seed=5)
+    rows = repeated_tokens(pair_vocab(), 25, copies=1, batch=10, seed=5)
     both = [
         min(_matching("two_layer")[1, j].item(), copying_head_score(model, rows, 1, j))
         for j in range(model.cfg.n_heads)

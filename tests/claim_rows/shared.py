@@ -16,7 +16,7 @@ from utils.model import (
     model_record,
 )
 
-__all__ = ["counts", "rows", "shipped", "untrained_like"]
+__all__ = ["D_VOCAB", "counts", "pair_vocab", "rows", "shipped", "untrained_like"]
 
 D_VOCAB = 4096
 
@@ -25,6 +25,11 @@ D_VOCAB = 4096
 def shipped(name: str) -> TransformerBridge:
     """A shipped model, loaded once."""
     return load_model(name)
+
+
+def pair_vocab() -> int:
+    """How many tokens the two-layer models and the one-layer twin know."""
+    return shipped("two_layer").cfg.d_vocab
 
 
 @cache
@@ -36,15 +41,19 @@ def untrained_like(name: str, seed: int = 0) -> TransformerBridge:
 
 
 @cache
-def rows(split: str = "heldout", n_ctx: int = 256) -> Int[Tensor, "row pos"]:
-    """Evaluation rows of the standard library."""
-    return stdlib_corpus(D_VOCAB).rows(split, n_ctx).long()
+def rows(
+    split: str = "heldout", n_ctx: int = 256, d_vocab: int = D_VOCAB
+) -> Int[Tensor, "row pos"]:
+    """Evaluation rows of the standard library, in the tokens of a model's size."""
+    return stdlib_corpus(d_vocab).rows(split, n_ctx).long()
 
 
 @cache
-def counts(split: str = "train") -> Float[Tensor, "current next"]:
+def counts(
+    split: str = "train", d_vocab: int = D_VOCAB
+) -> Float[Tensor, "current next"]:
     """How often each token follows each other token."""
-    text = rows(split)
-    pairs = (text[:, :-1] * D_VOCAB + text[:, 1:]).flatten()
-    table = torch.bincount(pairs, minlength=D_VOCAB**2)
-    return table.view(D_VOCAB, D_VOCAB).float()
+    text = rows(split, d_vocab=d_vocab)
+    pairs = (text[:, :-1] * d_vocab + text[:, 1:]).flatten()
+    table = torch.bincount(pairs, minlength=d_vocab**2)
+    return table.view(d_vocab, d_vocab).float()

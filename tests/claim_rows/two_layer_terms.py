@@ -20,7 +20,7 @@ from solutions.ch4_two_layer import (
     virtual_head,
 )
 from tests.claim_rows import Claim
-from tests.claim_rows.shared import D_VOCAB, rows, shipped, untrained_like
+from tests.claim_rows.shared import pair_vocab, rows, shipped, untrained_like
 from utils.corpus import START_ID
 from utils.handmade import previous_token_model, random_model
 
@@ -35,7 +35,7 @@ KINDS = {"Q": q_composition, "K": k_composition, "V": v_composition}
 @cache
 def text() -> Tensor:
     """Eight held-out rows from all over the corpus."""
-    every = rows()
+    every = rows(d_vocab=pair_vocab())
     return every[:: len(every) // 8][:8]
 
 
@@ -75,7 +75,7 @@ def prefix_matching(name: str) -> Tensor:
     lags = (20, 33, 47, 60)
     for lag in lags:
         order = torch.stack(
-            [torch.randperm(D_VOCAB - 1, generator=generator)[:lag] for _ in range(4)]
+            [torch.randperm(pair_vocab() - 1, generator=generator)[:lag] for _ in range(4)]
         )
         start = torch.full((4, 1), START_ID)
         tokens = torch.cat([start, 1 + order, 1 + order], dim=1)
@@ -247,7 +247,7 @@ def resting_value(name: str) -> dict[str, float]:
 @cache
 def orders(name: str) -> dict[str, float]:
     gains = term_importance(shipped(name), text())
-    whole = math.log(D_VOCAB) - loss(shipped(name)(text()), text())
+    whole = math.log(pair_vocab()) - loss(shipped(name)(text()), text())
     zero, one, two = gains.tolist()
     return {
         "zero": zero,

@@ -94,7 +94,7 @@ def correlation_with_bigrams(name: str) -> float:
     seen at least ten times in the training text, each row centred on its mean over
     these pairs, because a row's constant means nothing.
     """
-    table = counts("train")
+    table = counts("train", shipped(name).cfg.d_vocab)
     seen = table >= 10
     share = seen / seen.sum(1, keepdim=True).clamp(min=1)
     sides = []
@@ -108,7 +108,7 @@ def direct_path_in_larger_models() -> dict[str, float]:
     numbers = {}
     for name in ("zero_layer", "one_layer", "two_layer"):
         path = direct_path(shipped(name))
-        itself = path.argmax(1) == torch.arange(D_VOCAB)
+        itself = path.argmax(1) == torch.arange(len(path))
         numbers[name] = correlation_with_bigrams(name)
         numbers[f"{name}_itself"] = itself.float().mean().item()
     return numbers
