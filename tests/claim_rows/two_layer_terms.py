@@ -75,7 +75,10 @@ def prefix_matching(name: str) -> Tensor:
     lags = (20, 33, 47, 60)
     for lag in lags:
         order = torch.stack(
-            [torch.randperm(pair_vocab() - 1, generator=generator)[:lag] for _ in range(4)]
+            [
+                torch.randperm(pair_vocab() - 1, generator=generator)[:lag]
+                for _ in range(4)
+            ]
         )
         start = torch.full((4, 1), START_ID)
         tokens = torch.cat([start, 1 + order, 1 + order], dim=1)
@@ -485,7 +488,9 @@ CLAIMS = (
             "5 times, repeats": lambda n: n["ratio"] >= 5,
             "5 times, text only": lambda n: n["ratio_text"] >= 5,
         },
-        reason="Layer 1 can do what a single head can, and has composed patterns too.",
+        reason="Layer 0 halves when layer 1 is there, where the paper's all but vanishes. "
+        "Ours has a third fewer heads per layer and a narrower stream.",
+        expected="not reproduced",
         needs=NAMES,
     ),
     Claim(

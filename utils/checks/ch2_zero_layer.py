@@ -339,7 +339,7 @@ KL_TO_BIGRAM = Check(
     passed=(
         "Checked on a model that equals the table up to a constant per row (0 nats) "
         "and against sums by hand on two random models. The constant per row drops "
-        "out in the softmax, which is why W_E W_U can only equal the log table up to it."
+        "out in the softmax, so W_E W_U can equal the log table only up to it."
     ),
 )
 

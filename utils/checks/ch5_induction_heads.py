@@ -2349,21 +2349,22 @@ PREDICTIONS = (
         choices=(
             Choice(
                 "As on tokens it did see repeated, or nearly.",
-                "If the head compares tokens by a rule that holds for the whole "
-                "embedding, it does not matter which tokens they are. Now measure.",
+                "A rule that holds for the whole embedding would do that. This model "
+                "holds a part of one: its heads find some of the places, and then fail "
+                "to say what stands there.",
             ),
             Choice(
-                "At chance: it never learned that these tokens can repeat.",
-                "That is what a list of learned pairs would do. Whether this model "
-                "holds a list or a rule is exactly the question. Now measure.",
+                "At chance or worse: it never learned to copy these tokens.",
+                "Matching carries over in part, copying does not. To copy a token, W_V "
+                "and W_O must have been trained on it, and only repeats do that.",
             ),
             Choice(
                 "It reaches the loss of knowing the set, ln(K!)/K.",
-                "That would mean that copying carries over and matching does not. "
-                "Possible, so measure.",
+                "That would mean that copying carries over and matching does not. Here "
+                "it is rather the other way round.",
             ),
         ),
-        right=0,
+        right=1,
     ),
     Prediction(
         name="which_edge",

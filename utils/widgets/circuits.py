@@ -76,7 +76,7 @@ def head_dump(
 
 def _centred_column(matrix: Circuit, column: int) -> Float[Tensor, "row"]:
     if isinstance(matrix, FactoredMatrix):
-        return matrix.A @ (matrix.B[:, column])
+        return matrix.A @ (matrix.B[:, column] - matrix.B.mean(dim=1))
     return matrix[:, column] - matrix.mean(dim=1)
 
 
