@@ -375,8 +375,8 @@ CLAIMS = (
         never_repeated,
         "{out:.0%} right on ids kept out of the repeats, {all:.0%} on all ids",
         {"at least half right": lambda n: n["out"] >= 0.5},
-        "A tenth of the ids was kept out of the repeats, though they occur in text. The "
-        "heads still match them in part, but nothing taught W_V and W_O to copy them.",
+        "A tenth of the ids was kept out of the repeats, though they occur in text. "
+        "The heads still match them in part, but nothing taught W_V and W_O to copy them.",
         expected="not reproduced",
         needs=TWO,
     ),
@@ -415,8 +415,8 @@ CLAIMS = (
             "every induction head has both over 0.5": lambda n: n["least"] > 0.5,
             "no head with matching under 0.2 does": lambda n: n["most"] <= 0.5,
         },
-        "Another head reads the previous-token head and copies, with matching under 0.2. "
-        "Heads with matching between 0.2 and 0.5 count as partial.",
+        "Another head reads the previous-token head and copies, with matching under "
+        "0.2. Heads with matching between 0.2 and 0.5 count as partial.",
         expected="partly",
         needs=TWO,
     ),

@@ -488,7 +488,7 @@ CLAIMS = (
             "5 times, repeats": lambda n: n["ratio"] >= 5,
             "5 times, text only": lambda n: n["ratio_text"] >= 5,
         },
-        reason="Layer 0 halves when layer 1 is there, where the paper's all but vanishes. "
+        reason="Layer 0 halves when layer 1 is there, where the paper's all but goes. "
         "Ours has a third fewer heads per layer and a narrower stream.",
         expected="not reproduced",
         needs=NAMES,
