@@ -80,7 +80,7 @@ def bandwidth() -> dict[str, float]:
 
 
 def erasing_heads() -> dict[str, float]:
-    """Heads that attend to the present token and write the opposite of what is there."""
+    """Heads that attend to the present token and write its opposite."""
     found = total = 0
     for name in ("one_layer", NAME):
         model = shipped(name)
