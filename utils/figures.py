@@ -598,7 +598,7 @@ def eigenvalue_plot(
 
     The centre stands for `decades` powers of ten below the largest; what is smaller
     is drawn there. `null` (the spectrum of a random matrix, say) lies behind in grey.
-    The paper draws OV circuits this way (F-77). Raises ValueError for a wrong shape.
+    The paper draws OV circuits this way (F-70). Raises ValueError for a wrong shape.
     """
     values = _complex(eigenvalues, "The eigenvalues")
     others = _complex(null, "The null") if null is not None else np.zeros(0)
