@@ -23,6 +23,7 @@ COMMANDS = (
     ("progress", "utils/exercises.py", True, "show which exercises are done"),
     ("sync", "utils/sync.py", True, "write the chapters' stubs from the solutions"),
     ("claims", "tests/claims.py", True, "measure the paper's statements"),
+    ("records", "tests/records.py", True, "train the kept records again (hours)"),
     ("bench", "tests/bench.py", True, "measure times and memory"),
 )
 # Modules that answer several commands are told which one was typed.

@@ -54,8 +54,9 @@ class AttentionOnlyConfig:
 
     `positions` says where position vectors enter: "qk" adds them only to what W_Q and
     W_K read (the paper's choice), "stream" adds them to the residual stream as GPT-2
-    does. `position_init` is "sinusoidal" or "normal"; both are trained afterwards.
-    `smeared_keys` mixes each key with the one before it (O-20).
+    does. `position_init` is "sinusoidal", waves of height `position_scale`, or
+    "normal"; both are trained afterwards. `smeared_keys` mixes each key with the one
+    before it (O-20).
     """
 
     n_layers: int
@@ -66,6 +67,7 @@ class AttentionOnlyConfig:
     n_ctx: int = 256
     positions: str = "qk"
     position_init: str = "sinusoidal"
+    position_scale: float = 0.5
     smeared_keys: bool = False
 
     def __post_init__(self):
@@ -245,7 +247,8 @@ class AttentionOnlyTransformer(nn.Module):
         normal(self.tok_embed.weight, d_model**-0.5)
         normal(self.head.weight, d_model**-0.5)
         if self.config.position_init == "sinusoidal":
-            self.pos.weight.copy_(0.5 * sinusoids(self.config.n_ctx, d_model))
+            waves = sinusoids(self.config.n_ctx, d_model)
+            self.pos.weight.copy_(self.config.position_scale * waves)
         else:
             normal(self.pos.weight, d_model**-0.5)
         for layer in self.layers:
