@@ -80,14 +80,14 @@ def _changed(recipe: Recipe, steps: int | None = None, **model) -> Recipe:
 
 # The arms that are compared with the paper: a longer context, the shipped models' 1,024
 # tokens, a constant rate, and the same steps with and without repeats in the data.
-_PAIR = replace(_changed(LIVE, steps=1500, d_vocab=1024, n_ctx=256), batch_size=16)
-_TEXT = replace(_PAIR, repeat_share=0.0)
-_MIXED = _changed(_PAIR, steps=1000)
+_LONG = replace(_changed(LIVE, steps=1500, d_vocab=1024, n_ctx=256), batch_size=16)
+_TEXT = replace(_LONG, repeat_share=0.0)
+_MIXED = _changed(_LONG, steps=1000)
 _ADAM = replace(
-    _changed(_PAIR, steps=3000),
-    training=replace(_PAIR.training, steps=3000, optimizer="adamw", lr=3e-3),
+    _LONG,
+    training=replace(_LONG.training, steps=2000, optimizer="adamw", lr=3e-3),
 )
-FIVE = (0, 1, 2, 3, 4)
+TWO_SEEDS, FIVE_SEEDS = (0, 1), (0, 1, 2, 3, 4)
 
 EXPERIMENTS = {
     "text_two_layer": Experiment(_TEXT, every=50, keep=3),
@@ -95,29 +95,31 @@ EXPERIMENTS = {
     "text_one_layer_smeared": Experiment(
         _changed(_TEXT, n_layers=1, smeared_keys=True), every=50
     ),
-    "text_two_layer_smeared": Experiment(_changed(_TEXT, smeared_keys=True), every=50),
+    "text_two_layer_smeared": Experiment(
+        _changed(_TEXT, smeared_keys=True), TWO_SEEDS, every=50
+    ),
     "mixed_two_layer": Experiment(_MIXED, every=25, keep=3),
     "mixed_one_layer": Experiment(_changed(_MIXED, n_layers=1), every=25, keep=3),
-    "mixed_two_layer_adamw": Experiment(_ADAM, seeds=(0,), every=75, keep=1),
-    "live_two_layer": Experiment(LIVE, FIVE, patterns=True),
+    "mixed_two_layer_adamw": Experiment(_ADAM, seeds=(0,), every=50, keep=1),
+    "live_two_layer": Experiment(LIVE, FIVE_SEEDS, patterns=True),
     "live_one_layer": Experiment(_changed(LIVE, n_layers=1), patterns=True),
-    "live_three_layer": Experiment(_changed(LIVE, n_layers=3), FIVE, every=25),
+    "live_three_layer": Experiment(_changed(LIVE, n_layers=3), FIVE_SEEDS, every=25),
     "live_one_layer_smeared": Experiment(_changed(LIVE, n_layers=1, smeared_keys=True)),
     "live_two_layer_smeared": Experiment(_changed(LIVE, smeared_keys=True)),
-    "live_positions_in_stream": Experiment(_changed(LIVE, positions="stream")),
+    "live_positions_in_stream": Experiment(_changed(LIVE, positions="stream"), keep=3),
     "live_fixed_lag_one_layer": Experiment(
         replace(_changed(LIVE, n_layers=1), lag=40), every=25
     ),
-    "live_fixed_lag_two_layer": Experiment(replace(LIVE, lag=40), every=25),
-    "live_repeats_0": Experiment(replace(LIVE, repeat_share=0.0), every=25),
-    "live_repeats_3": Experiment(replace(LIVE, repeat_share=0.03), every=25),
-    "live_repeats_50": Experiment(replace(LIVE, repeat_share=0.5), every=25),
+    "live_fixed_lag_two_layer": Experiment(replace(LIVE, lag=40), TWO_SEEDS, every=25),
+    "live_repeats_0": Experiment(replace(LIVE, repeat_share=0.0), TWO_SEEDS, every=25),
+    "live_repeats_3": Experiment(replace(LIVE, repeat_share=0.03), TWO_SEEDS, every=25),
+    "live_repeats_50": Experiment(replace(LIVE, repeat_share=0.5), TWO_SEEDS, every=25),
     # The same number of tokens in each step.
     "live_context_16": Experiment(
-        replace(_changed(LIVE, n_ctx=16), batch_size=256), every=25
+        replace(_changed(LIVE, n_ctx=16), batch_size=256), TWO_SEEDS, every=25
     ),
     "live_context_64": Experiment(
-        replace(_changed(LIVE, n_ctx=64), batch_size=64), every=25
+        replace(_changed(LIVE, n_ctx=64), batch_size=64), TWO_SEEDS, every=25
     ),
 }
 

@@ -133,13 +133,15 @@ def test_next_token_loss_is_the_mean_over_all_but_the_first_token(n_layers):
 def test_the_weights_are_those_of_a_loop_written_out(optimizer):
     config = replace(CONFIG, optimizer=optimizer, weight_decay=0.1, warmup_steps=3)
     found = run(config=config).model
-    assert_same_up_to_rounding(found, loop_written_out(config))
+    # PyTorch's Muon, the oracle, rounds to bfloat16; ours does not.
+    rounding = 1e-4 if optimizer == "adamw" else 1e-2
+    assert_same_up_to_rounding(found, loop_written_out(config), rounding)
 
 
-def assert_same_up_to_rounding(a, b):
+def assert_same_up_to_rounding(a, b, rounding=1e-4):
     theirs = b.state_dict()
     for name, value in a.state_dict().items():
-        assert (value - theirs[name]).abs().max() < 1e-4, name
+        assert (value - theirs[name]).abs().max() < rounding, name
 
 
 def loop_written_out(config):
@@ -599,7 +601,7 @@ def test_two_processes_compute_what_one_computes(tmp_path, one_thread, rows):
     assert n_processes == 2
     alone = gradients_and_weights(rows)
     for mine, theirs in zip(gradients, alone[0], strict=True):
-        assert (mine - theirs).abs().max() < 1e-5
+        assert (mine - theirs).norm() < 1e-5 * theirs.norm()
     for mine, theirs in zip(weights, alone[1], strict=True):
         assert (mine - theirs).abs().max() < 1e-3
     assert losses == pytest.approx(alone[2], abs=1e-4)

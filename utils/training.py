@@ -35,6 +35,7 @@ from tqdm.auto import tqdm
 
 from utils.losses import unembedded_cross_entropy
 from utils.model import AttentionOnlyTransformer
+from utils.muon import Muon
 
 __all__ = [
     "CheckpointError",
@@ -461,10 +462,9 @@ def _optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optim
         found.append(adamw)
     if hidden:
         matrices = [trainable[name] for name in trainable if name in hidden]
-        muon = torch.optim.Muon(
-            matrices, lr=config.muon_lr, weight_decay=config.weight_decay
+        found.append(
+            Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
         )
-        found.append(muon)
     for optimizer in found:
         for group in optimizer.param_groups:
             group["full_lr"] = group["lr"]
