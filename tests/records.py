@@ -79,10 +79,14 @@ def _changed(recipe: Recipe, steps: int | None = None, **model) -> Recipe:
 
 
 # The arms that are compared with the paper: a longer context, the shipped models' 1,024
-# tokens, a constant rate, and the same steps with and without repeats in the data.
+# tokens, and the same steps with and without repeats in the data. On text the rate is
+# constant, so that no schedule can make the change (O-10); with repeats it falls in the
+# last third, as it did for the shipped models.
 _LONG = replace(_changed(LIVE, steps=1500, d_vocab=1024, n_ctx=256), batch_size=16)
 _TEXT = replace(_LONG, repeat_share=0.0)
-_MIXED = _changed(_LONG, steps=1000)
+_MIXED = replace(
+    _LONG, training=replace(_LONG.training, schedule="linear", decay_share=1 / 3)
+)
 _ADAM = replace(
     _LONG,
     training=replace(_LONG.training, steps=2000, optimizer="adamw", lr=3e-3),
@@ -98,19 +102,17 @@ EXPERIMENTS = {
     "text_two_layer_smeared": Experiment(
         _changed(_TEXT, smeared_keys=True), TWO_SEEDS, every=50
     ),
-    "mixed_two_layer": Experiment(_MIXED, every=25, keep=3),
-    "mixed_one_layer": Experiment(_changed(_MIXED, n_layers=1), every=25, keep=3),
+    "mixed_two_layer": Experiment(_MIXED, every=30, keep=3),
+    "mixed_one_layer": Experiment(_changed(_MIXED, n_layers=1), every=30, keep=3),
     "mixed_two_layer_adamw": Experiment(_ADAM, seeds=(0,), every=50, keep=1),
     "live_two_layer": Experiment(LIVE, FIVE_SEEDS, patterns=True),
     "live_one_layer": Experiment(_changed(LIVE, n_layers=1), patterns=True),
-    "live_three_layer": Experiment(_changed(LIVE, n_layers=3), FIVE_SEEDS, every=25),
+    "live_three_layer": Experiment(_changed(LIVE, n_layers=3), every=25),
     "live_one_layer_smeared": Experiment(_changed(LIVE, n_layers=1, smeared_keys=True)),
-    "live_two_layer_smeared": Experiment(_changed(LIVE, smeared_keys=True)),
     "live_positions_in_stream": Experiment(_changed(LIVE, positions="stream"), keep=3),
     "live_fixed_lag_one_layer": Experiment(
         replace(_changed(LIVE, n_layers=1), lag=40), every=25
     ),
-    "live_fixed_lag_two_layer": Experiment(replace(LIVE, lag=40), TWO_SEEDS, every=25),
     "live_repeats_0": Experiment(replace(LIVE, repeat_share=0.0), TWO_SEEDS, every=25),
     "live_repeats_3": Experiment(replace(LIVE, repeat_share=0.03), TWO_SEEDS, every=25),
     "live_repeats_50": Experiment(replace(LIVE, repeat_share=0.5), TWO_SEEDS, every=25),
@@ -132,7 +134,8 @@ class Watch:
     own lag when it has one.
     """
 
-    def __init__(self, experiment: Experiment, n_windows: int = N_WINDOWS):
+    def __init__(self, experiment: Experiment, n_windows: int | None = None):
+        n_windows = n_windows or N_WINDOWS
         recipe = experiment.recipe
         n_ctx, d_vocab = recipe.model.n_ctx, recipe.model.d_vocab
         self.experiment, self.recipe = experiment, recipe

@@ -24,7 +24,7 @@ COMMANDS = (
     ("sync", "utils/sync.py", True, "write the chapters' stubs from the solutions"),
     ("claims", "tests/claims.py", True, "measure the paper's statements"),
     ("records", "tests/records.py", True, "train the kept records again (hours)"),
-    ("bench", "tests/bench.py", True, "measure times and memory"),
+    ("bench", "tests/bench.py", True, "measure times and memory; all for everything"),
 )
 # Modules that answer several commands are told which one was typed.
 NAMED_INSIDE = ("utils/exercises.py",)
