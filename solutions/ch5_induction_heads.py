@@ -5,6 +5,8 @@ cited as F-.. and O-..). Rows of repeated tokens are the start token followed by
 that occurs several times. Losses are in nats.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -352,7 +354,7 @@ def same_matching_score(
 
 
 def induction_heads_from_weights(
-    model: TransformerBridge, threshold: float = 0.5
+    model: TransformerBridge, threshold: float = 0.5, least_gain: float | None = None
 ) -> list[tuple[int, int]]:
     """The heads that by their weights look for the same token and copy what follows.
 
@@ -361,20 +363,34 @@ def induction_heads_from_weights(
     induction and the list is empty. Then, for a head from layer 1 on, its
     `same_matching_score` without a chosen `prev_head`, and its copying score, which is
     the sum of the eigenvalues of W_E W_V W_O W_U divided by the sum of their absolute
-    values. No text is run through the model. Returns (layer, head) pairs in order.
+    values.
+
+    These scores say what a head looks for, not how strongly. So its **match gain** has
+    to be above `least_gain`. Take the matrix [query token, key token] of scores through
+    the first layer, W_E W_QK (W_E W_OV)^T / sqrt(d_head), with the W_OV of
+    `same_matching_score` and W_E as it is. The gain is the mean of its diagonal minus
+    the mean of its other entries, in nats. Without `least_gain` it is log(n_ctx): what
+    one match needs to outweigh n_ctx other keys.
+
+    No text is run through the model. Returns (layer, head) pairs in order.
 
     Example:
         >>> from utils.handmade import decoy_model, induction_model
         >>> induction_heads_from_weights(induction_model())
         [(1, 2)]
+        >>> induction_heads_from_weights(induction_model(matching=0.1))
+        []
         >>> induction_heads_from_weights(decoy_model("duplicate"))
         []
 
     Source: F-109.
     """
     found = []
-    if previous_token_weights(model).max() <= threshold:
+    weights = previous_token_weights(model)
+    if weights.max() <= threshold:
         return found
+    least_gain = math.log(model.cfg.n_ctx) if least_gain is None else least_gain
+    W_OV = (weights[:, None, None] * (model.W_V[0] @ model.W_O[0])).sum(dim=0)
     for layer in range(1, model.cfg.n_layers):
         for head in range(model.cfg.n_heads):
             W_V, W_O = model.W_V[layer, head], model.W_O[layer, head]
@@ -382,7 +398,12 @@ def induction_heads_from_weights(
             eigenvalues = torch.linalg.eigvals(small.double())
             copying = eigenvalues.sum().real / eigenvalues.abs().sum().clamp(min=1e-12)
             matching = same_matching_score(model, layer, head)
-            if min(copying.item(), matching) > threshold:
+            queries = model.W_E @ model.W_Q[layer, head] / model.cfg.d_head**0.5
+            scores = queries @ (model.W_E @ W_OV @ model.W_K[layer, head]).T
+            same = scores.diagonal().sum()
+            n = len(scores)
+            gain = same / n - (scores.sum() - same) / (n * n - n)
+            if min(copying.item(), matching) > threshold and gain > least_gain:
                 found.append((layer, head))
     return found
 

@@ -146,15 +146,31 @@ def without_previous() -> dict:
     return {"left": max(left), "n": len(left)}
 
 
+def agree(named: list[tuple[int, int]], scores: Tensor) -> bool:
+    """Whether weights and behaviour tell one story.
+
+    Every head with prefix matching over 0.5 is named and none under 0.2; a head between
+    the two is called partial, and may be either.
+    """
+    places = [
+        tuple(place)
+        for place in torch.cartesian_prod(*map(torch.arange, scores.shape)).tolist()
+    ]
+    strong = {place for place in places if scores[place] > 0.5}
+    weak = {place for place in places if scores[place] < 0.2}
+    return strong <= set(named) and not weak & set(named)
+
+
 def detectors() -> dict:
     """Seeds in which weights alone and behaviour name the same heads."""
     numbers = {}
     for key, name in (("mixed", MIXED), ("text", TEXT), ("twin", TWIN)):
-        same = []
-        for model, scores in zip(models(name), matching(name), strict=True):
-            seen = [tuple(place) for place in (scores > 0.5).nonzero().tolist()]
-            same.append(induction_heads_from_weights(model) == seen)
+        named = [induction_heads_from_weights(model) for model in models(name)]
+        same = [
+            agree(n, scores) for n, scores in zip(named, matching(name), strict=True)
+        ]
         numbers[key], numbers[f"n_{key}"] = count(same), len(same)
+        numbers[f"heads_{key}"] = sum(len(n) for n in named)
     return numbers
 
 
@@ -247,9 +263,14 @@ CLAIMS = (
         {
             "with repeats in the data": lambda n: n["mixed"] == n["n_mixed"],
             "on text alone": lambda n: n["text"] == n["n_text"],
-            "with one layer, where there are none": lambda n: n["twin"] == n["n_twin"],
+            "with one layer, where there are none": lambda n: (
+                n["twin"] == n["n_twin"] and n["heads_twin"] == 0
+            ),
+            "every two-layer arm has some": lambda n: (
+                min(n["heads_mixed"] / n["n_mixed"], n["heads_text"] / n["n_text"]) >= 1
+            ),
         },
-        "both use a threshold of 0.5, and heads form a continuum",
+        "heads with prefix matching between 0.2 and 0.5 may be named or not",
     ),
     Claim(
         "F-121",
