@@ -109,10 +109,12 @@ EXPERIMENTS = {
     "live_one_layer": Experiment(_changed(LIVE, n_layers=1), patterns=True),
     "live_three_layer": Experiment(_changed(LIVE, n_layers=3), every=25),
     "live_one_layer_smeared": Experiment(_changed(LIVE, n_layers=1, smeared_keys=True)),
+    "live_two_layer_smeared": Experiment(_changed(LIVE, smeared_keys=True), TWO_SEEDS),
     "live_positions_in_stream": Experiment(_changed(LIVE, positions="stream"), keep=3),
     "live_fixed_lag_one_layer": Experiment(
         replace(_changed(LIVE, n_layers=1), lag=40), every=25
     ),
+    "live_fixed_lag_two_layer": Experiment(replace(LIVE, lag=40), TWO_SEEDS, every=25),
     "live_repeats_0": Experiment(replace(LIVE, repeat_share=0.0), TWO_SEEDS, every=25),
     "live_repeats_3": Experiment(replace(LIVE, repeat_share=0.03), TWO_SEEDS, every=25),
     "live_repeats_50": Experiment(replace(LIVE, repeat_share=0.5), TWO_SEEDS, every=25),

@@ -18,9 +18,9 @@ from solutions.ch5_induction_heads import (
     same_matching_score,
 )
 from tests.claim_rows import Claim
-from tests.claim_rows.shared import pair_vocab, shipped
-from utils.corpus import kept_out_ids
-from utils.handmade import model_from_weights, with_weights
+from tests.claim_rows.shared import counts, pair_vocab, shipped, untrained_like
+from utils.corpus import START_ID, kept_out_ids
+from utils.handmade import induction_model, model_from_weights, with_weights
 
 __all__ = ["CLAIMS"]
 
@@ -140,6 +140,96 @@ def never_repeated() -> dict:
     return shares
 
 
+N_CASES = 64
+
+
+@cache
+def _pieces() -> Tensor:
+    """Tokens that read like two others in a row: [case, (whole, first, second)]."""
+    tokenizer = shipped("two_layer").tokenizer
+    words = {tokenizer.decode([i]): i for i in range(1, pair_vocab())}
+    found = [
+        (whole, words[word[:cut]], words[word[cut:]])
+        for word, whole in words.items()
+        for cut in range(1, len(word))
+        if word.isascii() and word[:cut] in words and word[cut:] in words
+    ]
+    return torch.tensor(found[:: len(found) // N_CASES][:N_CASES])
+
+
+@cache
+def _text_pairs() -> Tensor:
+    """Pairs that text has often, though other tokens may follow: [case, (a, b)]."""
+    table = counts("train", pair_vocab())
+    share = table / table.sum(1, keepdim=True).clamp(min=1)
+    found = (table >= 50) & (share > 0.02) & (share < 0.2)
+    found[0], found[:, 0] = False, False
+    found.fill_diagonal_(False)
+    pairs = found.nonzero()
+    return pairs[:: len(pairs) // N_CASES][:N_CASES]
+
+
+def _chance(name: str, inserted: Tensor, a: Tensor, b: Tensor) -> float:
+    """Mean P(b) over rows of random tokens in which something stands, that end in a.
+
+    Four rows for each case; `inserted` is [case, n].
+    """
+    generator = torch.Generator().manual_seed(101)
+    start, found = torch.full((4, 1), START_ID), []
+    for put, last, right in zip(inserted, a, b, strict=True):
+        ids = 1 + torch.randperm(pair_vocab() - 1, generator=generator)
+        out = torch.cat([put, last[None], right[None]])
+        middle = ids[~torch.isin(ids, out)][: 4 * 48].view(4, 48)
+        middle[:, 20 : 20 + len(put)] = put
+        found.append(torch.cat([start, middle, last.expand(4, 1)], dim=1))
+    chances = shipped(name)(torch.cat(found))[:, -1].softmax(-1)
+    return chances.gather(1, b.repeat_interleave(4)[:, None]).mean().item()
+
+
+def three_ways_to_copy() -> dict:
+    """P(b) after a, when the row held b (copy), a token ab (split), or a b (induction).
+
+    Pairs a b are those of text or, with `_any`, paired anew at random.
+    """
+    whole, first, second = _pieces().T
+    a, b = _text_pairs().T
+    strange = b[torch.randperm(len(b), generator=torch.Generator().manual_seed(5))]
+    one, two, nothing = "one_layer_twin", "two_layer", torch.empty(N_CASES, 0).long()
+    numbers = {
+        "split": _chance(one, whole[:, None], first, second),
+        "no_split": _chance(one, nothing, first, second),
+    }
+    for kind, right in (("", b), ("_any", strange)):
+        both = torch.stack([a, right], dim=1)
+        numbers[f"copy{kind}"] = _chance(one, right[:, None], a, right)
+        numbers[f"no_copy{kind}"] = _chance(one, nothing, a, right)
+        numbers[f"induction{kind}"] = _chance(two, both, a, right)
+        numbers[f"both_in_one{kind}"] = _chance(one, both, a, right)
+    return numbers
+
+
+def as_defined() -> dict:
+    """Prefix matching with 25 tokens, four times, none very common or very rare."""
+    order = counts("train", pair_vocab()).sum(0)[1:].argsort(descending=True) + 1
+    tenth = pair_vocab() // 10
+    ids = order[tenth:-tenth]
+    rows = repeated_tokens(pair_vocab(), 25, copies=4, batch=10, ids=ids, seed=40)
+    by_hand = repeated_tokens(29, 25, copies=4, batch=10, seed=40)
+    scores = prefix_matching_score(shipped("two_layer"), rows)
+    bare = prefix_matching_score(shipped("two_layer"), rows[:, 1:])
+    text_only = prefix_matching_score(shipped("two_layer_text"), rows)
+    best = scores.argmax()
+    return {
+        "best": scores.max().item(),
+        "count": int((scores > 0.5).sum()),
+        "bare": bare.flatten()[best].item(),
+        "text": text_only.max().item(),
+        "perfect": prefix_matching_score(induction_model(29, 101), by_hand)
+        .max()
+        .item(),
+    }
+
+
 # --- mechanism ------------------------------------------------------------------------
 
 
@@ -245,6 +335,47 @@ def corner() -> dict:
     }
 
 
+def two_predictions() -> dict:
+    """Both eigenvalue scores of induction heads, the second through other heads too."""
+    model, (_, prev) = shipped("two_layer"), _previous_head()
+    heads = _induction_heads()
+    others = [i for i in range(model.cfg.n_heads) if i != prev]
+    fresh = untrained_like("two_layer")
+    return {
+        "copy": min(_copying(*place) for place in heads),
+        "same": min(
+            same_matching_score(model, *place, prev_head=prev) for place in heads
+        ),
+        "other": max(
+            sum(same_matching_score(model, *place, prev_head=i) for i in others)
+            / len(others)
+            for place in heads
+        ),
+        "fresh": max(
+            abs(same_matching_score(fresh, *place, prev_head=prev)) for place in heads
+        ),
+    }
+
+
+def copying_together() -> dict:
+    """Tokens that raise themselves most through all induction heads, or through one."""
+    model = shipped("two_layer")
+
+    def top1(places: list[tuple[int, int]]) -> float:
+        W_OV = sum(model.W_V[place] @ model.W_O[place] for place in places)
+        best = (model.W_E @ W_OV @ model.W_U).argmax(1)
+        return (best == torch.arange(len(best))).double().mean().item()
+
+    heads = _induction_heads()
+    alone = [top1([place]) for place in heads]
+    return {
+        "joint": top1(heads),
+        "best": max(alone),
+        "worst": min(alone),
+        "heads": len(heads),
+    }
+
+
 def counts_of_heads() -> dict:
     scores = _second_layer()
     n = len(scores["copy"])
@@ -346,6 +477,30 @@ CLAIMS = (
         needs=TWO,
     ),
     Claim(
+        "F-101",
+        "Induction is more confident than copying in one layer, and less tied to what "
+        "follows what in training.",
+        "in words",
+        three_ways_to_copy,
+        "P(b) after b ... a {copy:.3f}, ab ... a {split:.4f} (one layer), "
+        "a b ... a {induction:.3f} (two); pairs foreign to text {copy_any:.4f}, "
+        "{induction_any:.3f}",
+        {
+            "more confident than both": lambda n: (
+                n["induction"] > 2 * max(n["copy"], n["split"])
+            ),
+            "also when one layer sees a b": lambda n: (
+                n["induction"] > 2 * n["both_in_one"]
+            ),
+            "keeps more of it on foreign pairs": lambda n: (
+                n["induction_any"] / n["induction"] > 2 * n["copy_any"] / n["copy"]
+            ),
+        },
+        "Both models saw the same repeats. Our tokens were made so that a b is hardly "
+        "ever written where ab exists, so splitting pays little.",
+        needs=TWIN,
+    ),
+    Claim(
         "F-102",
         "Its logit effect is positive where a name is repeated.",
         "shown for two names in a novel",
@@ -406,6 +561,24 @@ CLAIMS = (
         needs=TWO,
     ),
     Claim(
+        "F-108",
+        "Induction heads copy, and match the same token through the previous-token "
+        "head.",
+        "two predictions",
+        two_predictions,
+        "copying {copy:.2f}, same-matching {same:.2f} at least; through the other "
+        "heads of layer 0 {other:.2f} on average, before training up to {fresh:.2f}",
+        {
+            "OV: over 0.5": lambda n: n["copy"] > 0.5,
+            "QK through the previous-token head: over 0.5": lambda n: n["same"] > 0.5,
+            "neither through others nor untrained": lambda n: (
+                max(n["other"], n["fresh"]) < 0.3
+            ),
+        },
+        "sums of eigenvalues over sums of their sizes",
+        needs=TWO,
+    ),
+    Claim(
         "F-109",
         "Induction heads lie in the corner of positive QK and OV eigenvalues.",
         "all of them, in the extreme corner",
@@ -462,6 +635,19 @@ CLAIMS = (
         needs=TWO,
     ),
     Claim(
+        "F-113",
+        "Induction heads copy better together than each alone.",
+        "95.6 % of tokens on top for two heads, 30.8 % for one of them (replication)",
+        copying_together,
+        "{joint:.1%} for {heads:.0f} heads, alone {worst:.1%} to {best:.1%}",
+        {
+            "there are two or more": lambda n: n["heads"] >= 2,
+            "together more than the best": lambda n: n["joint"] > n["best"],
+        },
+        "the better of the two heads is hardly helped by the other",
+        needs=TWO,
+    ),
+    Claim(
         "F-143",
         "Pointer arithmetic does induction too, with positions in the stream.",
         "an exercise, no number",
@@ -481,6 +667,22 @@ CLAIMS = (
         "the eigenvalues: these heads raise other tokens as well.",
         expected="not reproduced",
         needs=TWO,
+    ),
+    Claim(
+        "O-40",
+        "Prefix matching as defined finds induction heads, and needs the start token.",
+        "25 random tokens, four times; some heads score low without a start token",
+        as_defined,
+        "best {best:.2f} ({count:.0f} over 0.5), {bare:.2f} without a start token; "
+        "text only {text:.2f}; by hand {perfect:.2f}",
+        {
+            "a head is over 0.5": lambda n: n["best"] > 0.5,
+            "a perfect head has 1": lambda n: abs(n["perfect"] - 1) < 0.01,
+            "lower without a start token": lambda n: n["bare"] < 0.8 * n["best"],
+        },
+        "all targets of a query added up, without the tenths of ids seen most and "
+        "least",
+        needs=("two_layer", "two_layer_text"),
     ),
     Claim(
         "O-41",

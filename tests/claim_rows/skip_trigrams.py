@@ -17,7 +17,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from solutions.ch3_one_layer import full_ov_circuit, full_qk_circuit
 from tests.claim_rows.shared import rows, shipped
 
-__all__ = ["Verified", "interval", "is_copying", "verified_skip_trigrams"]
+__all__ = [
+    "Verified",
+    "as_frequent",
+    "interval",
+    "is_copying",
+    "token_frequencies",
+    "verified_skip_trigrams",
+]
 
 LEAST, MOST = 20, 60  # held-out rows that are asked for, and that are used
 N_CTX = 128  # tokens per row; a source competes with about half of them
@@ -196,7 +203,7 @@ def _log_probs(model, tokens, places, out: int) -> Float[Tensor, "row"]:
     return logits.log_softmax(dim=-1)[:, out]
 
 
-def _like(token: int, forbidden: set[int], count: int) -> list[int]:
+def as_frequent(token: int, forbidden: set[int], count: int) -> list[int]:
     """The tokens whose frequency in the training text is nearest to this one's."""
     logs = token_frequencies().log()
     order = (logs - logs[token]).abs().argsort(stable=True).tolist()
@@ -213,7 +220,7 @@ def _source_effects(
     now = _log_probs(model, tokens, places, out)
     falls = [
         now - _log_probs(model, torch.where(hit, other, tokens), places, out)
-        for other in _like(source, {0, *triple}, matches)
+        for other in as_frequent(source, {0, *triple}, matches)
     ]
     return torch.stack(falls).mean(0)
 
@@ -224,7 +231,7 @@ def _control_effects(model, tokens, places, triple: Triple) -> Float[Tensor, "ro
     for i, place in enumerate(places.tolist()):
         context = tokens[i, :place]
         other = _bystander(context, triple)
-        (replacement,) = _like(other, {0, *triple}, 1)
+        (replacement,) = as_frequent(other, {0, *triple}, 1)
         changed[i, :place] = torch.where(context == other, replacement, context)
     now = _log_probs(model, tokens, places, triple[2])
     return now - _log_probs(model, changed, places, triple[2])

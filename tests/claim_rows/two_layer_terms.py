@@ -1,9 +1,11 @@
-"""Paths, composition and term importance of two-layer models: F-25, F-81 to F-130."""
+"""Paths, composition and term importance of two-layer models: F-25, F-81 to F-132."""
 
 import math
 from functools import cache
+from itertools import combinations
 
 import torch
+from einops import einsum
 from torch import Tensor
 
 from solutions.ch4_two_layer import (
@@ -121,6 +123,57 @@ def score_sum() -> dict[str, float]:
         off = (parts.sum((0, 1)) - cache["attn_scores", 1][:, head]).tril()
         error = max(error, off.abs().max().item())
     return {"parts": parts.shape[0] ** 2, "error": error}
+
+
+def six_dimensions() -> dict[str, float]:
+    """The term through head 0.1 for the query and 0.2 for the key, by its tensor.
+
+    Beside it the formula as the paper prints it, with both patterns turned round.
+    """
+    model, tokens, head = (
+        random_model(2, 7, n_heads=3),
+        torch.tensor([[0, 4, 7, 2, 9]]),
+        2,
+    )
+    _, cache = model.run_with_cache(tokens)
+    A_q, A_k = (cache["pattern", 0][0, i] for i in (1, 2))
+    E_q, E_k = (model.W_E @ model.W_V[0, i] @ model.W_O[0, i] for i in (1, 2))
+    W_QK = model.W_Q[1, head] @ model.W_K[1, head].T / model.cfg.d_head**0.5
+    whole = einsum(
+        A_q, A_k, E_q @ W_QK @ E_k.T, "query m, key n, a b -> query key m n a b"
+    )
+    x = torch.nn.functional.one_hot(tokens[0], model.cfg.d_vocab).float()
+    scores = einsum(whole, x, x, "query key m n a b, m a, n b -> query key")
+    printed = (A_q.T @ x) @ (E_q @ W_QK @ E_k.T) @ (A_k.T @ x).T
+    term = score_path_terms(model, tokens, head)[3, 4, 0]
+    return {
+        "dimensions": whole.ndim,
+        "error": (scores - term).abs().max().item(),
+        "printed": (printed - term).abs().max().item(),
+    }
+
+
+def growth() -> dict[str, float]:
+    """Paths through 1, 2 and 3 heads in 1 to 5 layers, counted one by one."""
+    found = []
+    for n_layers in range(1, 6):
+        heads = [(layer, head) for layer in range(n_layers) for head in HEADS]
+        found.append([sum(map(_climbs, combinations(heads, k))) for k in (1, 2, 3)])
+    one, two, three = torch.tensor(found).T
+    return {
+        "one": one[3].item(),
+        "two": two[3].item(),
+        "three": three[3].item(),
+        "linear": one.diff(n=2).abs().max().item(),
+        "quadratic": two.diff(n=3).abs().max().item(),
+        "cubic": three.diff(n=4).abs().max().item(),
+        "bends": min(two.diff(n=2).min(), three.diff(n=3).min()).item(),
+    }
+
+
+def _climbs(path) -> bool:
+    """Whether each head of the path is in a later layer than the one before."""
+    return all(a[0] < b[0] for a, b in zip(path, path[1:], strict=False))
 
 
 def virtual_patterns() -> dict[str, float]:
@@ -327,6 +380,23 @@ CLAIMS = (
         needs=("two_layer",),
     ),
     Claim(
+        row="F-83",
+        statement="One term of the scores is a tensor with six dimensions, and the "
+        "printed rule turns its patterns round.",
+        paper="x (A_q, A_k, W) y = A_q^T x W y A_k",
+        measure=six_dimensions,
+        ours="{dimensions:.0f} dimensions, off by {error:.0e}; as printed "
+        "{printed:.2f}",
+        conditions={
+            "six dimensions, off by at most 1e-5": lambda n: (
+                n["dimensions"] == 6 and n["error"] < 1e-5
+            ),
+            "as printed it is another number": lambda n: n["printed"] > 1e-3,
+        },
+        reason="Rows of a pattern are queries, so the query's side is A_q x. A model "
+        "with random weights.",
+    ),
+    Claim(
         row="F-84",
         statement="Often the strongest composition is K-composition with a "
         "previous-token head.",
@@ -520,6 +590,21 @@ CLAIMS = (
         ours="at least {least:.3f} on two back, d_head 4, d_model 16",
         conditions={"at least 0.99": lambda n: n["least"] >= 0.99},
         reason="Set by hand: each of the two looks exactly one back.",
+    ),
+    Claim(
+        row="F-132",
+        statement="Heads grow in number with the layers, paths through two heads with "
+        "their square, through three with their cube.",
+        paper="in words",
+        measure=growth,
+        ours="4 layers of 8: {one:.0f}, {two:.0f} and {three:.0f}",
+        conditions={
+            "differences of order 2, 3 and 4 are 0": lambda n: (
+                n["linear"] == n["quadratic"] == n["cubic"] == 0
+            ),
+            "and no earlier ones": lambda n: n["bends"] > 0,
+        },
+        reason="Counted one by one for 1 to 5 layers.",
     ),
     Claim(
         row="F-144",
