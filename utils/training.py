@@ -3,10 +3,11 @@
 Chapters, the shipped models' recipes and the live panel call `train`. It knows nothing
 of circuits: whatever is to be measured on the way comes in as a function.
 
-The environment variable COURSE_TRAIN says how much training is done, and only this
-file reads it. "full", the default, trains as configured. "short" does 3 % of the steps
-(at least 10), so that a notebook runs quickly under test. "replay" loads the record
-given as `train(..., replay=path)` when that file exists, and is "short" otherwise.
+The environment variable COURSE_TRAIN says how much training is done. Besides this file
+only the command `train` and the live panel look at it. "full", the default, trains as
+configured. "short" does 3 % of the steps (at least 10), so that a notebook runs quickly
+under test. "replay" loads the record given as `train(..., replay=path)` when that file
+exists, and is "short" otherwise.
 """
 
 import hashlib

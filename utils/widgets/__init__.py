@@ -7,6 +7,7 @@ learner can plug in their own, and shows its first state also where no script ru
 from utils.widgets.circuits import circuit_browser
 from utils.widgets.composition import composition_browser
 from utils.widgets.dials import head_dials
+from utils.widgets.dynamics import TrainingPanel, training_panel
 from utils.widgets.ledgers import path_ledger, residual_ledger
 from utils.widgets.microscope import induction_microscope
 from utils.widgets.parts import Explorer
@@ -14,6 +15,7 @@ from utils.widgets.patterns import pattern_browser
 
 __all__ = [
     "Explorer",
+    "TrainingPanel",
     "circuit_browser",
     "composition_browser",
     "head_dials",
@@ -21,4 +23,5 @@ __all__ = [
     "path_ledger",
     "pattern_browser",
     "residual_ledger",
+    "training_panel",
 ]
