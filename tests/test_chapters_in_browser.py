@@ -52,7 +52,8 @@ def server(tmp_path_factory, chromium):
     folder.mkdir()
     for chapter in CHAPTERS:
         shutil.copy(chapter, folder)
-    for name, cells in (("views", views_cells()), ("explorers", EXPLORERS)):
+    made = {"views": views_cells(), "explorers": EXPLORERS, "panel": PANEL}
+    for name, cells in made.items():
         write_notebook(folder / f"{name}.ipynb", cells)
     with browser.jupyter(folder, scratch, ALL_CELLS) as address:
         yield address, folder
@@ -332,3 +333,83 @@ def test_the_saved_explorers_hold_no_widget_state(server, page):
     notebook = json.loads(saved.read_text("utf-8"))
     assert "widgets" not in notebook["metadata"]
     assert saved.stat().st_size < 300_000
+
+
+# --- the training panel --------------------------------------------------------------
+
+PANEL = [
+    """import os
+os.environ["COURSE_TRAIN"] = "full"
+from dataclasses import replace
+from utils.prelude import *
+from utils.recipes import LIVE
+from utils.widgets import training_panel
+sizes = dict(d_model=32, n_heads=4, d_head=8, n_ctx=32)
+small = replace(LIVE, model=replace(LIVE.model, **sizes), batch_size=4,
+                training=replace(LIVE.training, steps=20_000, dtype="float32"))
+rows = stdlib_corpus(512).rows("heldout", 32)[:8].long()
+def pattern(m):
+    _, cache = m.run_with_cache(rows)
+    return torch.stack([cache["pattern", layer] for layer in range(m.cfg.n_layers)])
+measures = {"text_loss": lambda m: next_token_loss(m, rows),
+            "previous_token": lambda m: pattern(m).diagonal(-1, 3, 4).mean((1, 3))}
+arms = {"one layer": replace(small, model=replace(small.model, n_layers=1)),
+        "two layers": small}""",
+    """sentence = "def f(x): return x"
+panel = training_panel(arms, measures, sentence=sentence, keep="kept")
+panel""",
+    "panel.train()",
+]
+
+
+def test_the_panel_answers_while_its_cell_trains(server, page):
+    """Pause, go back in time, resume; an interrupt leaves a panel that goes on."""
+    address, folder = server
+    browser.open_notebook(page, address, "panel.ipynb")
+    browser.run_first_cell(page)
+    panel = browser.cell_at(page, 1)
+    status = panel.locator(".widget-html [role=status]").last
+    picture = panel.locator(".widget-html [role=group]").last
+    run_cell(page, 1)
+    wait_until(page, lambda: "Not trained yet" in status.inner_text(), "it is shown")
+    run_cell(page, 2)
+    wait_until(page, lambda: steps_of(status) > 40, "training is seen")
+    panel.get_by_role("button", name="Pause").click()
+    wait_until(page, lambda: status.inner_text().startswith("Paused"), "it pauses")
+    assert is_running(page, 2)
+    page.wait_for_timeout(1_000)
+    paused, newest = steps_of(status), picture.inner_html()
+    handle = panel.locator(".noUi-handle").last
+    handle.focus()
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, lambda: picture.inner_html() != newest, "it goes back in time")
+    assert steps_of(status) == paused
+    panel.get_by_role("button", name="Resume").click()
+    wait_until(page, lambda: steps_of(status) > paused, "it goes on")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_text("Interrupt Kernel", exact=True).click()
+    wait_until(page, lambda: not is_running(page, 2), "the cell ends")
+    assert status.inner_text().startswith("Interrupted")
+    assert browser.errors(page) == []
+    interrupted = steps_of(status)
+    run_cell(page, 2)
+    wait_until(page, lambda: steps_of(status) > interrupted, "it trains again")
+    panel.get_by_role("button", name="Stop").click()
+    wait_until(page, lambda: not is_running(page, 2), "it stops")
+    assert browser.errors(page) == []
+
+
+def run_cell(page, index: int) -> None:
+    browser.cell_at(page, index).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+
+
+def is_running(page, index: int) -> bool:
+    prompt = browser.cell_at(page, index).locator(".jp-InputArea-prompt")
+    return prompt.inner_text().strip() == "[*]:"
+
+
+def steps_of(status) -> int:
+    """The first arm's updates, as the panel's status says."""
+    found = re.search(r"step (\d+) of", status.inner_text())
+    return int(found[1]) if found else 0

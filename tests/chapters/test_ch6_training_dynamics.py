@@ -516,5 +516,19 @@ def test_matching_heads_form_in_the_last_of_three_layers():
     assert scores[:, 1].max() < 0.1 and scores[:, 2].min() > 0.5
 
 
-def test_adamw_alone_has_not_formed_them():
-    assert best("mixed_two_layer_adamw")[:, -1].max() < 0.2
+def test_adamw_alone_finds_them_later():
+    later = reached("mixed_two_layer_adamw", 0.5)
+    with_muon = reached("mixed_two_layer", 0.5)
+    assert 2.5 < min(later) / np.mean(with_muon) < 4
+
+
+def test_the_arms_differ_in_repeats_and_in_the_last_third():
+    """Section 3: what may be compared, and until when."""
+    mixed, alone = (
+        load_record(f"{arm}_two_layer").about["recipe"] for arm in ("mixed", "text")
+    )
+    assert mixed["repeat_share"] == 0.13 and alone["repeat_share"] == 0
+    assert mixed["model"] == alone["model"] and mixed["batch_size"] == 16
+    assert alone["training"]["schedule"] == "constant"
+    last = 1 - mixed["training"]["decay_share"]
+    assert round(last * mixed["training"]["steps"]) == 1000
