@@ -359,6 +359,8 @@ def test_text_alone_makes_heads_and_no_jump_in_the_loss_on_repeats():
 
 
 def test_more_repeats_do_not_bring_it_forward():
+    share = load_record("live_repeats_0").fixed["kind_share"][1]
+    assert abs(share - 1 / 6) < 0.02
     assert min(reached("live_repeats_0", 0.5)) == np.inf
     assert best("live_repeats_0")[:, -1].min() > 0.15
     assert best("live_repeats_3")[:, -1].min() > 0.4
