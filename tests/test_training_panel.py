@@ -465,10 +465,12 @@ def test_a_curve_is_where_its_numbers_are():
     assert 'opacity="0.25"' in picture.split("<polyline")[1]
 
 
-def test_drawing_takes_less_than_a_tenth_of_the_time(tmp_path, monkeypatch):
-    draw = dynamics.draw_view
+def test_the_next_picture_waits_ten_times_as_long_as_one_takes(tmp_path, monkeypatch):
+    """So that drawing is less than a tenth of the time, however slow it is."""
+    draw, drawn = dynamics.draw_view, []
 
     def slow(*given):
+        drawn.append(time.monotonic())
         time.sleep(0.15)
         return draw(*given)
 
@@ -477,8 +479,8 @@ def test_drawing_takes_less_than_a_tenth_of_the_time(tmp_path, monkeypatch):
     start = time.monotonic()
     panel.train()
     took = time.monotonic() - start
-    # The first picture comes at once, and the last may still be under way.
-    assert 0 < panel.drawing_seconds < 0.1 * took + 0.15 * 3
+    # Before and after the training pictures come at once.
+    assert 2 < len(drawn) < took / 1.5 + 4
 
 
 # --- kept records --------------------------------------------------------------------
