@@ -44,6 +44,7 @@ __all__ = [
     "StepState",
     "TrainConfig",
     "TrainingError",
+    "asking_to_stop",
     "next_token_loss",
     "save_run",
     "train",
@@ -227,7 +228,7 @@ def train(
     loop = _Loop(model, batches, config, probes or {}, on_step)
     if checkpoint is not None:
         loop.use_checkpoint(Path(checkpoint))
-    with _asking_to_stop() as asked, _Display(loop, progress) as display:
+    with asking_to_stop() as asked, _Display(loop, progress) as display:
         loop.run(asked, display)
     return Run(
         model=model.eval(),
@@ -497,7 +498,7 @@ def _faster_dtype(device: torch.device) -> str:
 
 
 @contextmanager
-def _asking_to_stop() -> Iterator[threading.Event]:
+def asking_to_stop() -> Iterator[threading.Event]:
     """An event that the first interrupt sets; the second interrupt is an ordinary one.
 
     Signals reach only the main thread, elsewhere the event is set by nobody.

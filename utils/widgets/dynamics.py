@@ -6,12 +6,10 @@ is in `turns`, what has been seen in `snapshots`, the drawing in `dynamics_page`
 """
 
 import os
-import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from utils.model import as_bridge
 from utils.recipes import CHECKPOINTS, Recipe
 from utils.records import Record
 from utils.tokenizer import load_tokenizer
-from utils.training import Run
+from utils.training import Run, asking_to_stop
 from utils.widgets.dynamics_page import View, draw_view, shown
 from utils.widgets.parts import Explorer, Page, button, choice, paragraph
 from utils.widgets.snapshots import Measure, Story, story_of_record
@@ -66,29 +64,6 @@ class _Playing:
 
     def end(self) -> None:
         self.ended = True
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that the first keyboard interrupt sets; the second is an ordinary one.
-
-    An interrupt in the midst of a message to the page could otherwise cut it in two.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def on_interrupt(signum, frame):
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, previous or signal.SIG_DFL)
 
 
 class TrainingPanel(Explorer):
@@ -189,7 +164,7 @@ class TrainingPanel(Explorer):
         self._source.value, self._follow.value = LIVE, True
         self._say("Reading the text.")
         try:
-            with _interrupts() as asked:
+            with asking_to_stop() as asked:
                 turns.start()
                 self._watch(turns, asked)
         finally:
@@ -301,7 +276,7 @@ class TrainingPanel(Explorer):
         self._running = playing = _Playing()
         self._say("Replaying.")
         try:
-            with _interrupts() as asked:
+            with asking_to_stop() as asked:
                 for step in steps:
                     self._slider.value = step
                     until = time.monotonic() + 1 / speed
