@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from solutions.ch0_toolbox import per_token_loss
 from solutions.ch2_zero_layer import bigram_log_probs
 from solutions.ch4_two_layer import pattern_preserving_ablation
 from solutions.ch5_induction_heads import (
@@ -152,6 +153,7 @@ class Watch:
         words = load_tokenizer(d_vocab).encode(SENTENCE, add_special_tokens=False)
         self.sentence = torch.tensor([[START_ID, *words]])[:, :n_ctx]
         self.chosen = _chosen(n_windows, n_ctx)
+        self.kinds = repeat_kinds(self.windows)
 
     @property
     def bands(self) -> dict[str, tuple[int, int]]:
@@ -165,7 +167,7 @@ class Watch:
     def losses(self, model) -> Float[Tensor, "window pos"]:
         """The loss of every token of the windows but the start token."""
         parts = self.windows.split(32)
-        return torch.cat([_token_losses(model(part), part) for part in parts])
+        return torch.cat([per_token_loss(model, part) for part in parts])
 
     def fixed(self) -> dict[str, Tensor]:
         """What belongs to the windows and not to the model."""
@@ -173,7 +175,7 @@ class Watch:
         rows = stdlib_corpus(d_vocab).rows("train", self.recipe.model.n_ctx)
         table = bigram_log_probs(rows.long(), d_vocab, pseudocount=0.1)
         bigram = -table[self.windows[:, :-1], self.windows[:, 1:]]
-        kinds = repeat_kinds(self.windows)
+        kinds = self.kinds
         return {
             "bigram_loss_by_position": bigram.mean(0),
             **{f"bigram_{k}": v for k, v in self._in_bands(bigram).items()},
@@ -185,7 +187,7 @@ class Watch:
         """One snapshot: a tensor for each series."""
         model = as_bridge(network)
         losses = self.losses(network)
-        kinds = repeat_kinds(self.windows)
+        kinds = self.kinds
         found = {
             "text_loss": losses.mean(),
             "repeat_loss": torch.tensor(repeat_loss(model, self.repeats, self.span)),
@@ -219,12 +221,8 @@ class Watch:
         return {"ablation_change": torch.stack(changes).view(shape)}
 
     def _losses_without(self, model, head: tuple[int, int]) -> Tensor:
-        parts = self.windows.split(32)
-        return torch.cat(
-            [
-                _token_losses(pattern_preserving_ablation(model, part, [head]), part)
-                for part in parts
-            ]
+        return self.losses(
+            lambda rows: pattern_preserving_ablation(model, rows, [head])
         )
 
     def _in_bands(self, losses: Tensor) -> dict[str, Float[Tensor, "window"]]:
@@ -234,11 +232,6 @@ class Watch:
         }
 
 
-def _token_losses(logits: Tensor, rows: Tensor) -> Float[Tensor, "row pos-1"]:
-    log_probs = logits[:, :-1].float().log_softmax(dim=-1)
-    return -log_probs.gather(-1, rows[:, 1:, None]).squeeze(-1)
-
-
 def _chosen(n_windows: int, n_ctx: int) -> tuple[Tensor, Tensor]:
     """Four tokens of each window, from its second half: rows and columns."""
     columns = torch.linspace(n_ctx // 2, n_ctx - 2, 4).long()
@@ -246,7 +239,6 @@ def _chosen(n_windows: int, n_ctx: int) -> tuple[Tensor, Tensor]:
     return rows, columns.repeat(n_windows)
 
 
-@torch.no_grad()
 def repeat_kinds(rows: Int[Tensor, "row pos"]) -> Int[Tensor, "row pos-1"]:
     """What the text before says of each next token (O-09).
 

@@ -127,15 +127,7 @@ LIVE = Recipe(
         n_ctx=128,
         position_scale=1.0,
     ),
-    TrainConfig(
-        steps=500,
-        lr=1e-2,
-        optimizer="muon",
-        muon_lr=0.03,
-        warmup_steps=20,
-        dtype="auto",
-        probe_every=0,
-    ),
+    replace(ATTENTION, steps=500, schedule="constant", probe_every=0),
     batch_size=32,
     repeat_share=0.13,
 )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-__all__ = ["blend", "color_ramp", "png_data_uri", "static_svg"]
+__all__ = ["blend", "color_ramp", "nice_ticks", "png_data_uri", "static_svg"]
 
 WIDTH = 760
 LEFT, RIGHT, TOP, BOTTOM = 104, 110, 58, 96
@@ -91,10 +91,11 @@ def _text(
     )
 
 
-def _nice_ticks(low: float, high: float) -> list[float]:
+def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers from low to high, at most `most` steps apart."""
     span = high - low or 1.0
-    step = 10 ** math.floor(math.log10(span / 4))
-    step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
+    step = 10 ** math.floor(math.log10(span / most))
+    step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= most)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
@@ -137,7 +138,7 @@ class _Axis:
             values = [float(value) for value in self.spec["tickvals"]]
             labels = [str(text) for text in self.spec["ticktext"]]
             return list(zip(self.at(values), labels, strict=True))
-        values = _nice_ticks(*sorted((self.low, self.high)))
+        values = nice_ticks(*sorted((self.low, self.high)))
         if self.log:
             values = [10.0**value for value in values if value == round(value)]
         return [(self.at([value])[0], f"{value:g}") for value in values]

@@ -14,7 +14,8 @@ from torch import Tensor
 from solutions.ch4_two_layer import k_composition, q_composition
 from solutions.ch6_training_dynamics import loss_trajectory, phase_change_step
 from tests.claim_rows import Claim
-from utils.records import Record, load_record, load_seed
+from tests.claim_rows.shared import best_head, count, record
+from utils.records import load_seed
 
 __all__ = ["CLAIMS"]
 
@@ -22,23 +23,17 @@ WIDTH = 0.15  # of all steps: the window of O-04
 TWO, ONE = "text_two_layer", "text_one_layer"
 
 
-@cache
-def record(name: str) -> Record:
-    return load_record(name)
+def score_by_window(name: str) -> Tensor:
+    """In-context learning score [seed, snapshot, window] beyond a bigram table's."""
+    kept = record(name)
+    bigram = kept.fixed["bigram_late_loss"] - kept.fixed["bigram_early_loss"]
+    return kept["late_loss"] - kept["early_loss"] - bigram
 
 
 @cache
 def score(name: str) -> Tensor:
-    """In-context learning score [seed, snapshot], nats, a bigram table's taken off."""
-    kept = record(name)
-    late, early = kept["late_loss"], kept["early_loss"]
-    bigram = kept.fixed["bigram_late_loss"] - kept.fixed["bigram_early_loss"]
-    return (late - early - bigram).mean(-1)
-
-
-def best(name: str, series: str = "prefix_matching") -> Tensor:
-    """The highest score of any head [seed, snapshot]."""
-    return record(name)[series].flatten(2).amax(-1)
+    """In-context learning score [seed, snapshot] in nats."""
+    return score_by_window(name).mean(-1)
 
 
 def change(name: str, curves: Tensor) -> list[tuple[float, float]]:
@@ -70,24 +65,18 @@ def _at(curves: Tensor, which: int) -> Tensor:
     )
 
 
-def _count(holds) -> float:
-    return float(sum(bool(one) for one in holds))
-
-
 # --- in-context learning --------------------------------------------------------------
 
 
 def in_context_learning() -> dict:
-    kept = record(TWO)
-    bigram = kept.fixed["bigram_late_loss"] - kept.fixed["bigram_early_loss"]
-    windows = (kept["late_loss"] - kept["early_loss"])[:, -1] - bigram
+    windows = score_by_window(TWO)[:, -1]
     error = windows.std(-1) / math.sqrt(windows.shape[-1])
     top = windows.mean(-1) + 1.96 * error
     return {
         "score": windows.mean().item(),
         "highest": top.max().item(),
-        "sure": _count(top < 0),
-        "seeds": len(kept.seeds),
+        "sure": count(top < 0),
+        "seeds": len(windows),
     }
 
 
@@ -111,7 +100,7 @@ def sudden() -> dict:
     return {
         "least": min(shares),
         "most": max(shares),
-        "good": _count(share >= 0.6 for share in shares),
+        "good": count(share >= 0.6 for share in shares),
         "seeds": len(shares),
         "window": 100 * WIDTH,
     }
@@ -136,7 +125,7 @@ def together() -> dict:
     text, alone = record(TWO)["text_loss"], record(ONE)["text_loss"].mean(0)
     signs = {
         "score": score(TWO),
-        "heads": best(TWO),
+        "heads": best_head(TWO),
         "loss": alone - text,
         "path": leaving(),
     }
@@ -149,7 +138,7 @@ def together() -> dict:
     means = {name: float(middle.mean()) for name, middle in middles.items()}
     return means | {
         "apart": apart.max().item(),
-        "good": _count(apart <= 0.1),
+        "good": count(apart <= 0.1),
         "seeds": len(apart),
     }
 
@@ -157,7 +146,7 @@ def together() -> dict:
 def one_layer_shows_none() -> dict:
     shares = [share for _, share in change(ONE, score(ONE))]
     return {
-        "matching": best(ONE).max().item(),
+        "matching": best_head(ONE).max().item(),
         "gain": (score(ONE)[:, -1] - score(ONE)[:, 1]).abs().max().item(),
         "two": (score(TWO)[:, -1] - score(TWO)[:, 1]).abs().min().item(),
         "most": max(shares),
@@ -194,7 +183,7 @@ def late_positions() -> dict:
     return {
         "before": _at(two, 0).mean().item(),
         "after": two[:, -1].mean().item(),
-        "steeper": _count(two[:, -1] < _at(two, 0)),
+        "steeper": count(two[:, -1] < _at(two, 0)),
         "one": one[:, -1].mean().item(),
         "seeds": len(two),
     }
@@ -209,7 +198,7 @@ def which_tokens() -> dict:
         "new": moved[:, 0].mean().item(),
         "again": moved[:, 1].max().item(),
         "against": moved[:, 2].min().item(),
-        "worse": _count(moved[:, 2] > 0),
+        "worse": count(moved[:, 2] > 0),
         "seeds": len(moved),
     }
 
@@ -222,7 +211,7 @@ def constant_rate() -> dict:
         "constant": float(training["schedule"] == "constant"),
         "warm": warm,
         "begin": begin,
-        "gain": (best(TWO)[:, -1] - best(TWO)[:, 0]).min().item(),
+        "gain": (best_head(TWO)[:, -1] - best_head(TWO)[:, 0]).min().item(),
     }
 
 
@@ -251,9 +240,9 @@ def trajectories() -> dict:
 def smeared_one_layer() -> dict:
     numbers = {}
     for arm in ("live", "text"):
-        smeared = best(f"{arm}_one_layer_smeared")
+        smeared = best_head(f"{arm}_one_layer_smeared")
         numbers[arm] = smeared[:, -1].min().item()
-        numbers[f"plain_{arm}"] = best(f"{arm}_one_layer").max().item()
+        numbers[f"plain_{arm}"] = best_head(f"{arm}_one_layer").max().item()
         numbers[f"n_{arm}"] = len(smeared)
     return numbers
 
@@ -286,8 +275,8 @@ def where_they_form() -> dict:
     scores = record("live_three_layer")["prefix_matching"][:, -1]
     layers = [int(each.amax(-1).argmax()) for each in scores]
     return {
-        "last": _count(layer == 2 for layer in layers),
-        "middle": _count(layer == 1 for layer in layers),
+        "last": count(layer == 2 for layer in layers),
+        "middle": count(layer == 1 for layer in layers),
         "seeds": len(layers),
         "least": scores.flatten(1).amax(1).min().item(),
     }
@@ -296,8 +285,8 @@ def where_they_form() -> dict:
 def short_contexts() -> dict:
     numbers = {}
     for n_ctx in (16, 64):
-        numbers[f"n{n_ctx}"] = best(f"live_context_{n_ctx}")[:, -1].min().item()
-    numbers["n128"] = best("live_two_layer")[:, -1].min().item()
+        numbers[f"n{n_ctx}"] = best_head(f"live_context_{n_ctx}")[:, -1].min().item()
+    numbers["n128"] = best_head("live_two_layer")[:, -1].min().item()
     return numbers
 
 
@@ -315,8 +304,8 @@ def positions_in_the_stream() -> dict:
         k_first.append(bool(k > q))
     return {
         "least": min(formed),
-        "formed": _count(score > 0.5 for score in formed),
-        "k": _count(k_first),
+        "formed": count(score > 0.5 for score in formed),
+        "k": count(k_first),
         "seeds": len(formed),
     }
 
@@ -324,30 +313,24 @@ def positions_in_the_stream() -> dict:
 def before_and_after_vector() -> dict:
     """The cosine of each head's ablation with the change over the window (O-33)."""
     kept = record(TWO)
-    heads, others = [], []
+    chosen, lowest = [], []
     for seed, (before, after) in enumerate(window()):
         losses = kept["token_losses"][seed]
-        change = losses[after] - losses[before]
-        scores = kept["prefix_matching"][seed, -1]
-        for place in torch.cartesian_prod(*map(torch.arange, scores.shape)).tolist():
-            vector = kept["ablation_change"][seed][tuple(place)]
-            cosine = torch.cosine_similarity(vector, change, dim=0).item()
-            induction = scores[tuple(place)] > 0.4
-            (heads if induction else others).append((seed, cosine))
-    lowest = [
-        min(c for s, c in heads if s == seed) < min(c for s, c in others if s == seed)
-        for seed in range(len(kept.seeds))
-        if any(s == seed for s, _ in heads)
-    ]
+        vectors = kept["ablation_change"][seed]
+        cosines = torch.cosine_similarity(vectors, losses[after] - losses[before], -1)
+        induction = kept["prefix_matching"][seed, -1] > 0.4
+        chosen.append(cosines[induction])
+        lowest.append(cosines.min() < cosines[~induction].min())
+    chosen = torch.cat(chosen)
     return {
-        "highest": max(c for _, c in heads),
-        "n": len(heads),
-        "lowest": _count(lowest),
+        "highest": chosen.max().item(),
+        "n": len(chosen),
+        "lowest": count(lowest),
         "seeds": len(kept.seeds),
     }
 
 
-DATA = f"text only, constant rate, {3} small models of two layers and {3} of one"
+DATA = "text only, constant rate, three small models of two layers and three of one"
 CLAIMS = (
     Claim(
         "O-02",

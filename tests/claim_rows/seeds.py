@@ -26,8 +26,8 @@ from solutions.ch5_induction_heads import (
     repeated_tokens,
 )
 from tests.claim_rows import Claim
-from tests.claim_rows.shared import rows
-from utils.records import load_record, load_seed
+from tests.claim_rows.shared import best_head, count, record, rows
+from utils.records import load_seed
 
 __all__ = ["CLAIMS"]
 
@@ -41,7 +41,7 @@ KINDS = {"Q": q_composition, "K": k_composition, "V": v_composition}
 @cache
 def models(name: str) -> tuple[TransformerBridge, ...]:
     """The models a record's seeds ended with."""
-    return tuple(load_seed(name, seed) for seed in load_record(name).seeds)
+    return tuple(load_seed(name, seed) for seed in record(name).seeds)
 
 
 @cache
@@ -70,11 +70,7 @@ def induction(name: str) -> list[list[int]]:
 
 def of_last(name: str, series: str) -> Tensor:
     """A series at the end of training [seed, ...]."""
-    return load_record(name)[series][:, -1]
-
-
-def count(holds) -> int:
-    return sum(bool(one) for one in holds)
+    return record(name)[series][:, -1]
 
 
 # --- measures -------------------------------------------------------------------------
@@ -90,8 +86,7 @@ def two_ways_to_learn() -> dict:
 
 
 def need_of_two_layers() -> dict:
-    two = of_last(MIXED, "prefix_matching").flatten(1).amax(1)
-    one = of_last(TWIN, "prefix_matching").flatten(1).amax(1)
+    two, one = best_head(MIXED)[:, -1], best_head(TWIN)[:, -1]
     return {"two": two.min().item(), "one": one.max().item(), "n": len(two)}
 
 
@@ -152,12 +147,10 @@ def agree(named: list[tuple[int, int]], scores: Tensor) -> bool:
     Every head with prefix matching over 0.5 is named and none under 0.2; a head between
     the two is called partial, and may be either.
     """
-    places = [
-        tuple(place)
-        for place in torch.cartesian_prod(*map(torch.arange, scores.shape)).tolist()
-    ]
-    strong = {place for place in places if scores[place] > 0.5}
-    weak = {place for place in places if scores[place] < 0.2}
+    strong, weak = (
+        {tuple(place) for place in mask.nonzero().tolist()}
+        for mask in (scores > 0.5, scores < 0.2)
+    )
     return strong <= set(named) and not weak & set(named)
 
 
@@ -188,14 +181,12 @@ def optimiser() -> dict:
     """The steps at which the best head passes a prefix matching of 0.5."""
 
     def passed(name: str) -> list[float]:
-        kept = load_record(name)
-        best = kept["prefix_matching"].flatten(2).amax(-1)
-        return [float(kept.steps[curve > 0.5][0]) for curve in best]
+        steps = record(name).steps
+        return [float(steps[curve > 0.5][0]) for curve in best_head(name)]
 
     adam, muon = passed(ADAM), passed(MIXED)
-    ends = of_last(ADAM, "prefix_matching").flatten(1).amax(1)
     return {
-        "adam": ends.min().item(),
+        "adam": best_head(ADAM)[:, -1].min().item(),
         "step": adam[0],
         "muon": sorted(muon)[len(muon) // 2],
         "ratio": adam[0] / sorted(muon)[len(muon) // 2],

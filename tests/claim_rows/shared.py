@@ -1,5 +1,6 @@
 """What several rows of the scoreboard need: models, text and tables, made once."""
 
+from collections.abc import Iterable
 from functools import cache
 
 import torch
@@ -15,8 +16,19 @@ from utils.model import (
     load_model,
     model_record,
 )
+from utils.records import Record, load_record
 
-__all__ = ["D_VOCAB", "counts", "pair_vocab", "rows", "shipped", "untrained_like"]
+__all__ = [
+    "D_VOCAB",
+    "best_head",
+    "count",
+    "counts",
+    "pair_vocab",
+    "record",
+    "rows",
+    "shipped",
+    "untrained_like",
+]
 
 D_VOCAB = 4096
 
@@ -25,6 +37,22 @@ D_VOCAB = 4096
 def shipped(name: str) -> TransformerBridge:
     """A shipped model, loaded once."""
     return load_model(name)
+
+
+@cache
+def record(name: str) -> Record:
+    """A kept record of training, loaded once."""
+    return load_record(name)
+
+
+def best_head(name: str) -> Tensor:
+    """The highest prefix matching of any head [seed, snapshot]."""
+    return record(name)["prefix_matching"].flatten(2).amax(-1)
+
+
+def count(holds: Iterable) -> float:
+    """How many of them hold."""
+    return float(sum(map(bool, holds)))
 
 
 def pair_vocab() -> int:

@@ -177,11 +177,11 @@ def three_edges() -> dict[str, float]:
     model, source = shipped("two_layer"), previous_head("two_layer")
     written = model.run_with_cache(repeats())[1]["z", 0][:, :, source[1]]
     written = written @ model.W_O[source]
-    whole = prefix_matching_score(model, repeats())[1]
-    left, moved = {}, {}
+    whole, logits = prefix_matching_score(model, repeats())[1], model(repeats())
+    left, moved = {}, []
     for edge in "qkv":
         W = getattr(model, f"W_{edge.upper()}")[1]
-        kept, effect = [], []
+        left[edge] = []
         for head in induction_heads("two_layer"):
 
             def cut(values, hook, head=head, W=W):
@@ -191,15 +191,15 @@ def three_edges() -> dict[str, float]:
 
             with model.hooks(fwd_hooks=[(f"blocks.1.attn.hook_{edge}", cut)]):
                 after = prefix_matching_score(model, repeats())[1, head]
-            kept.append((after / whole[head]).item())
-            logits = ablate_edge(model, repeats(), source, (1, head), edge)
-            effect.append((logits - model(repeats())).abs().max().item())
-        left[edge], moved[edge] = kept, min(effect)
+            left[edge].append((after / whole[head]).item())
+    for head in induction_heads("two_layer"):
+        without = ablate_edge(model, repeats(), source, (1, head), "v")
+        moved.append((without - logits).abs().max().item())
     return {
         "q": min(left["q"]),
         "k": max(left["k"]),
         "v": max(abs(share - 1) for share in left["v"]),
-        "moved": moved["v"],
+        "moved": min(moved),
     }
 
 

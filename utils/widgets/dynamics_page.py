@@ -54,12 +54,13 @@ def shown(measure: str) -> str:
 
 def draw_view(view: View, measures: Sequence[str], problems: Sequence[str]) -> Page:
     """The curves, the head's pattern, and the numbers at the chosen step in words."""
-    pictures = [picture for m in measures if (picture := _curves(view, m))]
-    absent = [shown(m) for m in measures if not _curves(view, m)]
+    pictures = {m: _curves(view, m) for m in measures}
+    absent = [shown(m) for m, picture in pictures.items() if not picture]
     heading, sentence, pattern = _pattern(view)
     parts = [_alert(problem) for problem in problems]
     parts.append(legend(list(view.stories)))
-    parts.append(f'<div style="display:flex;flex-wrap:wrap">{"".join(pictures)}</div>')
+    drawn = "".join(pictures.values())
+    parts.append(f'<div style="display:flex;flex-wrap:wrap">{drawn}</div>')
     if absent:
         began = any(story.snapshots for story in view.stories.values())
         words = "Not measured here" if began else "To be measured while training"

@@ -4,7 +4,6 @@ Called by the training panel. They are written as SVG directly, because making a
 figure takes longer than several steps of training.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ from html import escape
 import numpy as np
 
 from utils import figures
-from utils.svg import color_ramp, png_data_uri
+from utils.svg import color_ramp, nice_ticks, png_data_uri
 from utils.tokens import visible_all
 
 __all__ = ["Line", "attention_picture", "curves_picture", "legend"]
@@ -82,11 +81,11 @@ def curves_picture(
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
 
     parts = [_text(LEFT, 13, f"{title} ({unit})", "start", 12, weight=600)]
-    for value in _ticks(low, high):
+    for value in nice_ticks(low, high, 5):
         line = f"M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}"
         parts.append(f'<path d="{line}" stroke="{GRID}"/>')
         parts.append(_text(LEFT - 4, y(value) + 3.5, f"{value:g}", "end"))
-    for step in _ticks(0, total):
+    for step in nice_ticks(0, total, 5):
         parts.append(_text(x(step), HEIGHT - BOTTOM + 13, f"{step:g}"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(_text(middle, HEIGHT - 5, "training step"))
@@ -139,14 +138,6 @@ def _extent(lines: Sequence[Line]) -> tuple[float, float]:
     low, high = min(values), max(values)
     pad = 0.06 * (high - low) or 0.5
     return low - pad, high + pad
-
-
-def _ticks(low: float, high: float, most: int = 5) -> list[float]:
-    span = high - low or 1.0
-    power = 10 ** math.floor(math.log10(span / most))
-    step = next(power * f for f in (1, 2, 5, 10) if span / (power * f) <= most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(i * step, 10) for i in range(first, last + 1)]
 
 
 def _text(

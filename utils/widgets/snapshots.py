@@ -5,7 +5,7 @@ by a kept record, and drawing never touches the model itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,7 +29,6 @@ __all__ = [
     "measured",
     "save_snapshot",
     "story_of_record",
-    "with_snapshots",
     "words_of",
 ]
 
@@ -217,8 +216,3 @@ def _series(record: Record, name: str) -> Tensor | None:
         early, late = record["early_loss"][0], record["late_loss"][0]
         return (late - early).flatten(1).mean(1)
     return None
-
-
-def with_snapshots(story: Story, snapshots: Sequence[Snapshot]) -> Story:
-    """The same story with these snapshots, copied out of a list that still grows."""
-    return replace(story, snapshots=tuple(snapshots))

@@ -28,7 +28,6 @@ from utils.widgets.snapshots import (
     kept_snapshots,
     measured,
     save_snapshot,
-    with_snapshots,
     words_of,
 )
 
@@ -84,8 +83,9 @@ class Arm:
     def story(self) -> Story:
         """What has been seen of it so far."""
         model = self.recipe.model
-        story = Story(self.total, (model.n_layers, model.n_heads), self.words)
-        return with_snapshots(story, self.snapshots)
+        heads = (model.n_layers, model.n_heads)
+        # A copy, because the list still grows while this one is drawn.
+        return Story(self.total, heads, self.words, tuple(self.snapshots))
 
     def renew(self) -> None:
         """The model as it was before its first step, and its snapshot then."""
