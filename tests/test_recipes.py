@@ -8,8 +8,14 @@ import torch
 
 from utils import recipes
 from utils.corpus import Corpus, Document, kept_out_ids
-from utils.model import MODEL_NAMES, AttentionOnlyConfig, load_model, model_record
-from utils.recipes import RECIPES, Recipe, heldout_loss, main, train_recipe
+from utils.model import (
+    MODEL_NAMES,
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    load_model,
+    model_record,
+)
+from utils.recipes import RECIPES, Recipe, grow, heldout_loss, main, train_recipe
 from utils.training import TrainConfig
 
 SMALL = Recipe(
@@ -22,7 +28,7 @@ SMALL = Recipe(
 
 
 def small_corpus(d_vocab=60):
-    stream = torch.arange(2_000) * 7 % 59 + 1
+    stream = torch.arange(2_000) * 7 % (d_vocab - 1) + 1
     document = Document("a.py", "", stream)
     return Corpus("small", d_vocab, [document], [document], stream, stream[:500])
 
@@ -57,6 +63,75 @@ def test_the_share_of_repeated_rows_is_as_said():
     ]
     assert 0.7 < sum(steps_of_7) / len(steps_of_7) < 0.8
     assert all((row[2:].diff() % 59 == 7).all() for row in text(0))
+
+
+def test_fewer_tokens_keep_the_same_ids_out_of_repeats():
+    batches = replace(SMALL, repeat_share=1.0).batches(small_corpus(30))
+    seen = torch.cat([batches(step)[:, 1:].flatten() for step in range(200)])
+    out = {token for token in kept_out_ids(60, 0.1) if token < 30}
+    assert out and set(seen.tolist()) == set(range(1, 30)) - out
+
+
+def test_a_grown_model_gives_the_same_logits_for_the_tokens_it_knew():
+    small, large = (
+        AttentionOnlyTransformer(replace(SMALL.model, d_vocab=d_vocab), seed=seed)
+        for d_vocab, seed in ((30, 1), (60, 2))
+    )
+    small.tok_embed.weight.data *= 7
+    before = large.tok_embed.weight[30:].clone()
+    grow(small, large)
+    tokens = torch.arange(1, 25).view(2, 12)
+    assert torch.equal(large(tokens)[..., :30], small(tokens))
+    new = large.tok_embed.weight[30:]
+    assert torch.cosine_similarity(new, before).min() > 0.9999
+    trained = small.tok_embed.weight.std()
+    assert 0.8 < new.std() / trained < 1.25
+    assert 0.8 < large.head.weight[30:].std() / small.head.weight.std() < 1.25
+
+
+def test_a_recipe_with_fewer_tokens_first_trains_in_two_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.corpus.load_tokenizer", lambda d_vocab=None: None)
+    recipe = replace(SMALL, first_tokens=30, first_steps=15)
+    sizes = []
+
+    def listen(state):
+        sizes.append(state.model.config.d_vocab)
+
+    train_recipe(recipe, tmp_path / "model", on_step=listen)
+    assert sizes == 15 * [30] + 20 * [60]
+    record = model_record(tmp_path / "model")["record"]
+    assert record["tokens_seen"] == 35 * 4 * 12
+    assert [tokens for tokens, _ in record["heldout_loss_by_tokens"]] == [
+        15 * 48,
+        25 * 48,
+        35 * 48,
+    ]
+
+
+@pytest.mark.parametrize("stop", [6, 23])
+def test_both_parts_go_on_after_an_interrupt(stop, tmp_path, monkeypatch):
+    grown = replace(SMALL, first_tokens=30, first_steps=15)
+    monkeypatch.setitem(RECIPES, "one_layer", grown)
+    done = []
+
+    def stopping(*args, **more):
+        def count(state):
+            done.append(state.step)
+            return len(done) < stop
+
+        return train_recipe(*args, **more, on_step=count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "train_recipe", stopping)
+        assert main(["one_layer", "--out", str(tmp_path)]) == 130
+    assert main(["one_layer", "--out", str(tmp_path)]) == 0
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert main(["one_layer", "--out", str(tmp_path / "straight")]) == 0
+    resumed, straight = (
+        (folder / "one_layer.safetensors").read_bytes()
+        for folder in (tmp_path, tmp_path / "straight")
+    )
+    assert resumed == straight
 
 
 def test_another_seed_gives_other_rows():
