@@ -53,6 +53,8 @@ def pytest_configure(config):
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     except ImportError:
         pass
+    if hasattr(config, "workerinput"):
+        return  # one of several processes: it is told what to collect
     # Somebody who names files wants those, not every chapter.
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS
     if not chosen or str(ROOT) in config.args:

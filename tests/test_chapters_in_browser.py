@@ -313,6 +313,17 @@ def test_explorers_answer_to_keys(server, page):
         box.press("Enter")
         wait_until(page, lambda w=words: w in shown.inner_text(), f"{words} is said")
     text = browser.cell_at(page, 2).locator("textarea")
+    graph = browser.cell_at(page, 5).locator(".widget-vbox")
+    target = graph.locator('g[data-pick="0.3>1.2"] polyline').last
+    target.dispatch_event("click")
+    wait_until(
+        page, lambda: "From 0.3 to 1.2:" in graph.inner_text(), "a line is picked"
+    )
+    dot = graph.locator('circle[data-pick="0.1"]')
+    dot.focus()
+    page.keyboard.press("Enter")
+    wait_until(page, lambda: "From 0.1 to" in graph.inner_text(), "a dot is picked")
+    assert page.evaluate("() => document.activeElement.dataset.pick") == "0.1"
     caption = browser.cell_at(page, 2).locator(".widget-html figcaption")
     before = caption.inner_text()
     text.fill("import os\nimport sys")

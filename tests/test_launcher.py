@@ -625,6 +625,48 @@ def test_tests_leave_the_users_files_alone(tmp_path):
     assert variables["HF_HUB_OFFLINE"] == variables["TRANSFORMERS_OFFLINE"] == "1"
 
 
+@pytest.mark.slow
+def test_whole_files_run_side_by_side(tmp_path):
+    """Two processes share the files, and a notebook's cells stay together."""
+    for name in ("a", "b", "c"):
+        lines = "".join(
+            f"def test_{i}(): print({name!r}, os.getpid())\n" for i in range(20)
+        )
+        (tmp_path / f"test_{name}.py").write_text("import os\n" + lines)
+    words = suite.side_by_side([]) or ["-n", "2", "--dist", "loadfile"]
+    words = ["-p", "no:nbval", *words, "-rP", "-c", os.devnull, "--rootdir", "."]
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = {tuple(line.split()) for line in answer.stdout.splitlines()}
+    places = [said for said in said if len(said) == 2 and said[0] in ("a", "b", "c")]
+    assert "60 passed" in answer.stdout, answer.stdout + answer.stderr
+    assert sorted(name for name, _ in places) == ["a", "b", "c"]
+    assert len({process for _, process in places}) > 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "words", "workers"),
+    [
+        (2, [], "2"),
+        (64, ["-m", "not slow"], "4"),
+        (1, [], None),
+        (None, [], None),
+        (8, ["-n0"], None),
+        (8, ["-n", "3"], None),
+        (8, ["tests", "--pdb"], None),
+    ],
+)
+def test_as_many_test_processes_as_cores(cores, words, workers, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    given = suite.side_by_side(words)
+    assert given[:2] == (["-n", workers] if workers else [])
+
+
 # --- PyTorch's small build ----------------------------------------------------------
 
 

@@ -336,6 +336,61 @@ def test_one_chosen_head_brings_its_strongest_partner(model):
     assert "has no partner" in explorer.description
 
 
+def click(explorer, name):
+    """What the page sends when the part of this name is clicked."""
+    page = explorer._page
+    page._handle_custom_msg({"pick": name}, [])
+
+
+def test_clicking_the_graph_chooses_heads(model):
+    explorer = widgets.composition_browser(model, k_scores, TEXT)
+    table = k_scores(model)
+    marks = {
+        tag[1]["data-pick"] for tag in Tags(explorer.html).tags if "data-pick" in tag[1]
+    }
+    pairs = {f"0.{i}>1.{j}" for i in range(3) for j in range(3)}
+    assert marks == pairs | {f"{i}.{j}" for i in range(2) for j in range(3)}
+    for name in sorted(pairs):
+        i, j = int(name[2]), int(name[-1])
+        click(explorer, name)
+        assert f"From 0.{i} to 1.{j}: {float(table[i, j]):.3g}." in explorer.description
+    click(explorer, "0.1")
+    best = int(table[1].argmax())
+    assert f"From 0.1 to 1.{best}:" in explorer.description
+    click(explorer, "1.0")
+    assert "From 0.1 to 1.0:" in explorer.description
+    lists = controls(explorer)
+    assert (lists["From head"].value, lists["To head"].value) == ("0.1", "1.0")
+
+
+def test_only_the_chosen_pair_is_marked_in_the_graph(model):
+    explorer = widgets.composition_browser(model, k_scores, TEXT)
+    for pair in ("0.2>1.0", "0.0>1.1"):
+        click(explorer, pair)
+        marked = {
+            attributes["data-pick"]
+            for _, attributes in Tags(explorer.html).tags
+            if composition.CHOSEN in attributes.get("style", "")
+        }
+        assert marked == {pair, *pair.split(">")}
+
+
+@pytest.mark.parametrize(
+    ("picked", "first", "after"),
+    [
+        ("0.1>2.0", "1.1", ("0.1", "2.0")),
+        ("0.1", composition.STRONGEST, ("0.1", composition.STRONGEST)),
+        ("1.1", composition.STRONGEST, ("1.1", composition.STRONGEST)),
+        ("2.1", composition.STRONGEST, (composition.STRONGEST, "2.1")),
+        ("1.1", "0.0", ("0.0", "1.1")),
+        ("1.1", "1.0", ("1.1", composition.STRONGEST)),
+        ("0.1", "1.0", ("0.1", composition.STRONGEST)),
+    ],
+)
+def test_a_click_on_a_dot_in_a_model_of_three_layers(picked, first, after):
+    assert composition._after_click(picked, first, 3) == after
+
+
 def test_both_patterns_of_a_pair(bare):
     tokens = torch.tensor([[0, 4, 9, 2]])
     _, cache = bare.run_with_cache(tokens)

@@ -685,7 +685,8 @@ def composition_figure(
 
     `scores` is [head of layer 0, head of layer 1], or TransformerLens's four axes of
     `all_composition_scores`. `floor` is what random weights score. Lines at or under
-    the floor are not drawn; of the rest the 40 strongest are. Raises ValueError for a
+    the floor are not drawn; of the rest the 40 strongest are. A still picture of it
+    names its lines ("0.3>1.5") and dots ("0.3") to be clicked. Raises ValueError for a
     wrong shape.
     """
     values = _array(
@@ -698,8 +699,8 @@ def composition_figure(
     title = title or f"{kind}-composition between heads"
     fig = go.Figure()
     top = max((score - floor for score, *_ in edges), default=1.0)
-    for score, start, end in reversed(edges):
-        fig.add_trace(_edge_trace(score - floor, top, places[start], places[end]))
+    for edge in reversed(edges):
+        fig.add_trace(_edge_trace(edge, floor, top, places))
     fig.add_trace(_edge_hover(edges, places, kind))
     fig.add_trace(_head_dots(places))
     layers = sorted({layer for layer, _ in places})
@@ -751,15 +752,23 @@ def _edges(values: np.ndarray, floor: float) -> list[tuple[float, tuple, tuple]]
     return sorted(found, reverse=True)[:MAX_EDGES]
 
 
-def _edge_trace(excess: float, top: float, start: tuple, end: tuple) -> go.Scatter:
+def _edge_trace(edge: tuple, floor: float, top: float, places: dict) -> go.Scatter:
+    score, *ends = edge
+    (x0, y0), (x1, y1) = (places[head] for head in ends)
+    first, second = (head_label(*head) for head in ends)
+    share = (score - floor) / top
     return go.Scatter(
-        x=[start[0], end[0]],
-        y=[start[1], end[1]],
+        x=[x0, x1],
+        y=[y0, y1],
         mode="lines",
-        line={"width": _short(9 * excess / top), "color": PALETTE[0]},
-        opacity=round(0.25 + 0.6 * excess / top, 2),
+        line={"width": _short(9 * share), "color": PALETTE[0]},
+        opacity=round(0.25 + 0.6 * share, 2),
         showlegend=False,
         hoverinfo="skip",
+        meta={
+            "pick": [f"{first}>{second}"],
+            "words": [f"{first} to {second}: {score:.3g}"],
+        },
     )
 
 
@@ -784,15 +793,17 @@ def _edge_hover(edges: list, places: dict, kind: str) -> go.Scatter:
 
 
 def _head_dots(places: dict) -> go.Scatter:
+    labels = [head_label(*head) for head in places]
     return go.Scatter(
         x=[x for x, _ in places.values()],
         y=[y for _, y in places.values()],
         mode="markers+text",
-        text=[head_label(*head) for head in places],
+        text=labels,
         textposition="top center",
         marker={"size": 12, "color": PALETTE[1]},
         hoverinfo="skip",
         showlegend=False,
+        meta={"pick": labels, "words": [f"head {label}" for label in labels]},
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from utils import environment
 from utils.environment import ROOT
 
-__all__ = ["main", "test_environment", "without_network"]
+__all__ = ["main", "side_by_side", "test_environment", "without_network"]
 
 OFFLINE = ROOT / "tests" / "offline"
 # Listens and connects on this computer, and sees nothing beyond it.
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         prefix="course-test-", ignore_cleanup_errors=True
     ) as folder:
         variables = test_environment(Path(folder))
-        pytest = [sys.executable, "-m", "pytest", *argv]
+        pytest = [sys.executable, "-m", "pytest", *side_by_side(argv), *argv]
         prefix = without_network(variables)
         if prefix:
             print("Running the tests in a network namespace of their own", flush=True)
@@ -48,6 +48,20 @@ def main(argv: list[str]) -> int:
             paths = [str(OFFLINE), variables["PYTHONPATH"]]
             variables["PYTHONPATH"] = os.pathsep.join(paths)
         return environment.run_child(prefix + pytest, variables, ROOT)
+
+
+def side_by_side(argv: list[str]) -> list[str]:
+    """pytest's words for using the cores, unless `argv` has words about that.
+
+    A file is never divided: its tests share models, a notebook's cells share a kernel.
+    Files begin in their order, because the long ones are not those with most tests.
+    """
+    workers = min(os.cpu_count() or 1, 4)
+    if workers == 1 or any(
+        word.startswith(("-n", "--num", "--pdb", "--trace")) for word in argv
+    ):
+        return []
+    return ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def test_environment(folder: Path) -> dict[str, str]:

@@ -268,6 +268,43 @@ def _color_bar(trace: dict, scale: list, y: _Axis) -> list[str]:
     return parts
 
 
+def _picks(trace: dict, count: int) -> list[tuple[str, str]]:
+    """(name, words) of a line or of each point that can be chosen; else ("", "").
+
+    A figure gives them as `meta={"pick": names, "words": what a pointer is told}`. What
+    a click does is the business of whoever shows the picture (utils/widgets/clicks.py).
+    """
+    meta = trace.get("meta") or {}
+    if "pick" not in meta:
+        return [("", "")] * count
+    return list(zip(meta["pick"], meta["words"], strict=True))
+
+
+def _line(points: str, color: str, width: float, dash: str, pick: tuple) -> str:
+    """A line; one that can be chosen has a broad invisible one on top to be hit."""
+    shape = f'<polyline points="{points}" fill="none"'
+    if not pick[0]:
+        return f'{shape} stroke="{color}" stroke-width="{width:.2f}"{dash}/>'
+    return (
+        f'<g data-pick="{escape(pick[0])}" stroke="{color}" cursor="pointer">'
+        f"<title>{escape(pick[1])}</title>"
+        f'{shape} stroke-width="{width:.2f}"{dash}/>'
+        f'{shape} stroke="transparent" stroke-width="{max(width, 9):.2f}"/></g>'
+    )
+
+
+def _dot(x: float, y: float, radius: float, fill: str, clear, pick: tuple) -> str:
+    """A dot; one that can be chosen is reached by the Tab key too."""
+    shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{fill}" '
+    if not pick[0]:
+        return f'{shape}fill-opacity="{clear}"/>'
+    return (
+        f'{shape}fill-opacity="{clear}" stroke-width="3" cursor="pointer" '
+        f'data-pick="{escape(pick[0])}" tabindex="0" role="button" '
+        f'aria-label="{escape(pick[1])}"><title>{escape(pick[1])}</title></circle>'
+    )
+
+
 def _scatter(trace: dict, x: _Axis, y: _Axis) -> list[str]:
     xs, ys = x.at(trace["x"]), y.at(trace["y"])
     mode, parts = trace.get("mode") or "lines", []
@@ -280,20 +317,16 @@ def _scatter(trace: dict, x: _Axis, y: _Axis) -> list[str]:
             points = " ".join(
                 f"{xs[i]:.1f},{ys[i]:.1f}" for i in piece if not broken[i]
             )
-            parts.append(
-                f'<polyline points="{points}" fill="none" '
-                f'stroke="{line.get("color", INK)}" '
-                f'stroke-width="{line.get("width", 2):.2f}"{dash}/>'
-            )
+            color, width = line.get("color", INK), line.get("width", 2)
+            parts.append(_line(points, color, width, dash, _picks(trace, 1)[0]))
     if "markers" in mode:
         radius = 0.5 * float(np.max(np.asarray(marker.get("size", 6), dtype=float)))
         color = marker.get("color", INK)
         fill = color if isinstance(color, str) and color.startswith("#") else "none"
         clear = marker.get("opacity", 1)
         parts += [
-            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius:.1f}" fill="{fill}" '
-            f'fill-opacity="{clear}"/>'
-            for a, b in zip(xs, ys, strict=True)
+            _dot(a, b, radius, fill, clear, pick)
+            for a, b, pick in zip(xs, ys, _picks(trace, len(xs)), strict=True)
             if np.isfinite(a) and np.isfinite(b)
         ]
     if "text" in mode:

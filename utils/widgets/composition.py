@@ -10,6 +10,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from utils import figures
+from utils.widgets.clicks import ClickPage, mark_picked
 from utils.widgets.parts import (
     Ask,
     Explorer,
@@ -31,6 +32,7 @@ __all__ = ["as_four_axes", "composition_browser", "draw_composition", "pair_patt
 
 Head = tuple[int, int]
 STRONGEST = "the strongest"
+CHOSEN = "#B3371B"
 # Two patterns of so many tokens are as much as one figure draws.
 LONGEST = math.isqrt(3 * figures.MAX_CELLS // 2)
 Score = Callable[[TransformerBridge], Tensor]
@@ -75,7 +77,10 @@ def draw_composition(
     patterns: Float[Tensor, "pair query key"],
     words: list[str],
 ) -> Page:
-    """The graph over a threshold, and the patterns of the chosen two heads below it."""
+    """The graph over a threshold, and the patterns of the chosen two heads below it.
+
+    The chosen pair is drawn in orange. Each line and dot of the graph can be clicked.
+    """
     graph = figures.composition_figure(scores, floor=threshold, kind=kind)
     names = [figures.head_label(*head) for head in pair]
     drawn = min(len(words), LONGEST)
@@ -95,7 +100,8 @@ def draw_composition(
     )
     if drawn < len(words):
         description += f" The patterns show the first {drawn} of {len(words)} tokens."
-    html = paragraph(description) + figure_svg(graph) + figure_svg(both)
+    picture = mark_picked(figure_svg(graph), (">".join(names), *names), CHOSEN)
+    html = paragraph(description) + picture + figure_svg(both)
     return Page(html, description)
 
 
@@ -107,11 +113,15 @@ def composition_browser(
 ) -> Explorer:
     """A graph of composition scores with a threshold, and both patterns of a pair.
 
+    A click on a line shows the patterns of its two heads. A click on a dot chooses that
+    head: as the one that is read from, or as the reader if it is in a later layer than
+    the one chosen before, or in the last. The lists above the graph do the same.
+
     `scores` is a function, or several by name such as {"K": k_composition}; each takes
     the model and returns [head of layer 0, head of layer 1], or all four axes
     [layer, head, layer, head]. `floor` is where the threshold starts, such as what
-    random weights score. A head left open is the other's
-    strongest partner. Source: F-85.
+    random weights score. A head left open is the other's strongest partner.
+    Source: F-85.
     """
     own, memory, patterns = private_copy(model), Memory(), Memory()
     functions = scores if isinstance(scores, Mapping) else {"K": scores}
@@ -145,8 +155,25 @@ def composition_browser(
         memory.forget()
         patterns.forget()
 
+    def choose(picked: str) -> None:
+        first.value, second.value = _after_click(picked, first.value, own.cfg.n_layers)
+
     rows = [[kind, threshold], [first, second], [box, again]]
-    return Explorer(rows, draw, {again: forget})
+    page = ClickPage()
+    explorer = Explorer(rows, draw, {again: forget}, page)
+    page.on_pick(lambda picked: explorer.update(lambda: choose(picked)))
+    return explorer
+
+
+def _after_click(picked: str, first: str, n_layers: int) -> tuple[str, str]:
+    """What both lists say after a click on a line ("0.3>1.5") or on a dot ("0.3")."""
+    if ">" in picked:
+        source, target = picked.split(">")
+        return source, target
+    layer = _head(picked)[0]
+    if first != STRONGEST and _head(first)[0] < layer:
+        return first, picked
+    return (STRONGEST, picked) if layer == n_layers - 1 else (picked, STRONGEST)
 
 
 def _threshold(floor: float) -> FloatSlider:

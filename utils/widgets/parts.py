@@ -404,7 +404,8 @@ class Explorer:
     `draw()` reads the controls and returns the page. It runs without gradients and one
     at a time, on whatever thread the front end's message arrives. What it raises
     becomes a sentence on the page. `actions` says what each button does before the
-    page is drawn again. `.html` and `.description` are the page as it is.
+    page is drawn again. `page` is the widget that shows it, when it is not to be plain
+    HTML. `.html` and `.description` are the page as it is.
     """
 
     def __init__(
@@ -412,12 +413,13 @@ class Explorer:
         rows: Sequence[Sequence[widgets.Widget]],
         draw: Callable[[], Page],
         actions: dict[widgets.Button, Callable[[], Any]] | None = None,
+        page: widgets.DOMWidget | None = None,
     ):
         self.rows = [list(row) for row in rows]
         self.draw = draw
         self._lock = threading.RLock()
         self._drawing = False
-        self._page = widgets.HTML()
+        self._page = page or widgets.HTML()
         self.description = ""
         self.update()
         # The still picture of an attention view is to stay one: its data can go.
