@@ -45,6 +45,13 @@ def test_every_shipped_model_has_a_recipe():
     assert tuple(RECIPES) == MODEL_NAMES
 
 
+@pytest.mark.parametrize("name", ["two_layer", "one_layer_twin", "two_layer_text"])
+def test_vocabularies_grow_as_chapters_4_and_5_say(name):
+    recipe = RECIPES[name]
+    assert (recipe.first_tokens, recipe.model.d_vocab) == (1024, 4096)
+    assert (recipe.first_steps, recipe.training.steps) == (1500, 3300 - 1500)
+
+
 def test_repeats_never_hold_the_ids_kept_out():
     recipe = replace(SMALL, repeat_share=1.0)
     batches = recipe.batches(small_corpus())
@@ -66,10 +73,14 @@ def test_the_share_of_repeated_rows_is_as_said():
 
 
 def test_fewer_tokens_keep_the_same_ids_out_of_repeats():
-    batches = replace(SMALL, repeat_share=1.0).batches(small_corpus(30))
-    seen = torch.cat([batches(step)[:, 1:].flatten() for step in range(200)])
-    out = {token for token in kept_out_ids(60, 0.1) if token < 30}
-    assert out and set(seen.tolist()) == set(range(1, 30)) - out
+    recipe = replace(SMALL, repeat_share=1.0, first_tokens=30)
+    out = set(recipe.never_repeated)
+    young = {token for token in out if token < 30}
+    assert len(young) == 3 and 0 < len(out - young) < 6
+    for d_vocab in (30, 60):
+        batches = recipe.batches(small_corpus(d_vocab))
+        seen = torch.cat([batches(step)[:, 1:].flatten() for step in range(200)])
+        assert set(seen.tolist()) == set(range(1, d_vocab)) - out
 
 
 def test_a_grown_model_gives_the_same_logits_for_the_tokens_it_knew():
@@ -77,16 +88,33 @@ def test_a_grown_model_gives_the_same_logits_for_the_tokens_it_knew():
         AttentionOnlyTransformer(replace(SMALL.model, d_vocab=d_vocab), seed=seed)
         for d_vocab, seed in ((30, 1), (60, 2))
     )
-    small.tok_embed.weight.data *= 7
-    before = large.tok_embed.weight[30:].clone()
     grow(small, large)
     tokens = torch.arange(1, 25).view(2, 12)
-    assert torch.equal(large(tokens)[..., :30], small(tokens))
+    torch.testing.assert_close(large(tokens)[..., :30], small(tokens))
+
+
+def test_new_tokens_are_like_the_known_ones():
+    """Known: points of a plane in W_E, and W_U three times W_E. So are the new ones."""
+    small, large = (
+        AttentionOnlyTransformer(replace(SMALL.model, d_vocab=d_vocab))
+        for d_vocab in (30, 4000)
+    )
+    plane, middle = torch.randn(2, 8), torch.randn(8)
+    points = torch.randn(30, 2) * torch.tensor([3.0, 0.5])
+    points[0] = 100.0  # the start token is unlike the others
+    small.tok_embed.weight.data = middle + points @ plane
+    small.head.weight.data = 3 * small.tok_embed.weight.data
+    grow(small, large, seed=4)
     new = large.tok_embed.weight[30:]
-    assert torch.cosine_similarity(new, before).min() > 0.9999
-    trained = small.tok_embed.weight.std()
-    assert 0.8 < new.std() / trained < 1.25
-    assert 0.8 < large.head.weight[30:].std() / small.head.weight.std() < 1.25
+    torch.testing.assert_close(large.head.weight[30:], 3 * new, rtol=1e-4, atol=1e-4)
+    left = new - middle
+    found = torch.linalg.lstsq(plane.T, left.T).solution.T
+    torch.testing.assert_close(found @ plane, left, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.mean(0), points[1:].mean(0), atol=0.2, rtol=0)
+    assert (found.std(0) / points[1:].std(0, correction=0) - 1).abs().max() < 0.05
+    again = AttentionOnlyTransformer(replace(SMALL.model, d_vocab=4000))
+    grow(small, again, seed=5)
+    assert not torch.allclose(again.head.weight[30:], large.head.weight[30:])
 
 
 def test_a_recipe_with_fewer_tokens_first_trains_in_two_parts(tmp_path, monkeypatch):

@@ -31,6 +31,10 @@ TINY = Experiment(
 )
 
 
+# Three snapshots of one head on four tokens.
+PATTERNS = torch.arange(48, dtype=torch.uint8).view(1, 3, 1, 1, 4, 4).tril() * 5
+
+
 def made_up() -> Record:
     return Record(
         name="made_up",
@@ -39,7 +43,7 @@ def made_up() -> Record:
         steps=torch.tensor([0, 10, 30]),
         series={
             "text_loss": torch.arange(6.0).view(2, 3).half(),
-            "attention": torch.full((1, 3, 2, 2), 51, dtype=torch.uint8),
+            "attention": PATTERNS,
         },
         fixed={"sentence": torch.tensor([[0, 5, 7]])},
         about={"tokens_per_step": 160, "bands": {"early": [2, 5]}},
@@ -59,10 +63,12 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     assert torch.equal(again.fixed["sentence"], kept.fixed["sentence"])
     assert again["text_loss"].dtype == torch.float32
     assert again["text_loss"][1].tolist() == [3.0, 4.0, 5.0]
+    assert torch.equal(again.series["attention"], PATTERNS)
 
 
 def test_attention_is_stored_as_bytes_and_comes_back_as_shares():
-    assert made_up()["attention"].unique().item() == pytest.approx(0.2)
+    last = made_up()["attention"][0, 2, 0, 0]
+    assert last[3, 3].item() == pytest.approx(47 * 5 / 255) and last[2, 3] == 0
 
 
 def test_an_unknown_series_is_answered_with_those_there_are():

@@ -363,6 +363,17 @@ def test_clicking_the_graph_chooses_heads(model):
     assert (lists["From head"].value, lists["To head"].value) == ("0.1", "1.0")
 
 
+def test_the_still_graph_has_nothing_to_click(model):
+    explorer = widgets.composition_browser(model, k_scores, TEXT)
+    live, still = Tags(explorer.html).tags, Tags(explorer._still).tags
+    assert len(live) == len(still)
+    for name in ("data-pick", "tabindex", "cursor"):
+        assert any(name in attributes for _, attributes in live)
+        assert not any(name in attributes for _, attributes in still)
+    roles = [a["role"] for _, a in live if "role" in a]
+    assert set(roles) - {"button"} == {a["role"] for _, a in still if "role" in a}
+
+
 def test_only_the_chosen_pair_is_marked_in_the_graph(model):
     explorer = widgets.composition_browser(model, k_scores, TEXT)
     for pair in ("0.2>1.0", "0.0>1.1"):

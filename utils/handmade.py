@@ -5,7 +5,7 @@ equal, so that a swapped axis cannot go unnoticed.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -20,6 +20,8 @@ __all__ = [
     "pointer_model",
     "previous_token_model",
     "random_model",
+    "vectors_alike",
+    "with_made_up_tokens",
     "with_weights",
 ]
 
@@ -96,6 +98,32 @@ def with_weights(
             )
     now = {name: getattr(model, name) for name in _WEIGHTS} | weights
     return _bridge_with(model.original_model.config, now, model.tokenizer)
+
+
+def vectors_alike(
+    known: Float[Tensor, "token d"], n: int, seed: int = 0
+) -> Float[Tensor, "n d"]:
+    """n random vectors with the mean and the covariance of the known ones."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(n, len(known), generator=generator) / len(known) ** 0.5
+    return known.mean(dim=0) + noise @ (known - known.mean(dim=0))
+
+
+def with_made_up_tokens(
+    model: TransformerBridge, ids: Int[Tensor, "token"], seed: int = 0
+) -> TransformerBridge:
+    """A copy of a model in which these ids are tokens that have never been anywhere.
+
+    Their rows of W_E and W_U are drawn together, with the mean and the covariance of
+    all other tokens' (the start token's aside). So they lie where tokens lie, and yet
+    no text and no training ever touched them.
+    """
+    both = torch.cat([model.W_E, model.W_U.T], dim=1).detach().clone()
+    other = torch.ones(len(both), dtype=torch.bool)
+    other[0], other[ids] = False, False
+    both[ids] = vectors_alike(both[other], len(ids), seed)
+    W_E, W_U = both.chunk(2, dim=1)
+    return with_weights(model, {"W_E": W_E, "W_U": W_U.T})
 
 
 def _bridge_with(

@@ -6,6 +6,7 @@ makes them again.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from safetensors import safe_open
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -95,6 +96,8 @@ def load_record(name: str, folder: Path = RECORD_FOLDER) -> Record:
             }
             for kind in ("series", "fixed")
         }
+        if "attention" in kinds["series"]:
+            kinds["series"]["attention"] = _unpacked(kinds["series"]["attention"])
         return Record(
             name=name,
             model=AttentionOnlyConfig(**head["model"]),
@@ -124,6 +127,8 @@ def save_record(record: Record, folder: Path = RECORD_FOLDER) -> Path:
     for kind in ("series", "fixed"):
         for key, value in getattr(record, kind).items():
             tensors[f"{kind}.{key}"] = value.contiguous()
+    if "attention" in record.series:
+        tensors["series.attention"] = _packed(record.series["attention"])
     head = {
         "model": asdict(record.model),
         "seeds": list(record.seeds),
@@ -134,3 +139,17 @@ def save_record(record: Record, folder: Path = RECORD_FOLDER) -> Path:
     metadata = {"record": json.dumps(head, sort_keys=True)}
     safetensors.torch.save_file(tensors, path, metadata=metadata)
     return path
+
+
+def _packed(patterns: UInt8[Tensor, "*more query key"]) -> UInt8[Tensor, "*more pair"]:
+    """The lower triangles only: a causal pattern is zero elsewhere."""
+    query, key = torch.tril_indices(*patterns.shape[-2:])
+    return patterns[..., query, key].contiguous()
+
+
+def _unpacked(pairs: UInt8[Tensor, "*more pair"]) -> UInt8[Tensor, "*more query key"]:
+    length = math.isqrt(2 * pairs.shape[-1])
+    query, key = torch.tril_indices(length, length)
+    patterns = pairs.new_zeros(*pairs.shape[:-1], length, length)
+    patterns[..., query, key] = pairs
+    return patterns

@@ -38,6 +38,8 @@ from utils.handmade import (
     pointer_model,
     previous_token_model,
     random_model,
+    vectors_alike,
+    with_made_up_tokens,
     with_weights,
 )
 
@@ -481,6 +483,34 @@ def test_a_head_that_looks_two_back_is_told_so():
     result = run_check("build_previous_token_head", answer)
     assert result.status == "failed" and result.mistake is None
     assert "the position just before" in result.message
+
+
+# --- tokens that are made up ---------------------------------------------------------
+
+
+def test_made_up_tokens_replace_theirs_and_nothing_else():
+    """Here W_U is twice W_E, which has three dimensions of its ten: so the new ones."""
+    plain = random_model(2, seed=3, d_vocab=40)
+    W_E = torch.randn(40, 3) @ torch.randn(3, 10)
+    W_E[0] = torch.randn(10)
+    model = with_weights(plain, {"W_E": W_E, "W_U": 2 * W_E.T})
+    ids = torch.tensor([4, 9, 31])
+    other = with_made_up_tokens(model, ids, seed=1)
+    changed = (other.W_E != model.W_E).all(1).nonzero().flatten()
+    assert torch.equal(changed, ids)
+    for name in ("W_Q", "W_K", "W_V", "W_O", "W_pos"):
+        assert torch.equal(getattr(other, name), getattr(model, name))
+    torch.testing.assert_close(other.W_U.T, 2 * other.W_E, rtol=1e-4, atol=1e-5)
+    rank = torch.linalg.matrix_rank(other.W_E[1:].double(), atol=1e-4)
+    assert rank == 3 and torch.equal(other.W_E[0], W_E[0])
+
+
+def test_vectors_alike_have_the_mean_and_covariance():
+    known = torch.randn(30, 4) @ torch.randn(4, 4) + torch.randn(4)
+    new = vectors_alike(known, 200_000, seed=2)
+    torch.testing.assert_close(new.mean(0), known.mean(0), atol=0.05, rtol=0)
+    wanted = torch.cov(known.T, correction=0)
+    torch.testing.assert_close(torch.cov(new.T), wanted, atol=0.2, rtol=0.02)
 
 
 # --- what the prose says --------------------------------------------------------------

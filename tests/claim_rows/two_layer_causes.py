@@ -343,7 +343,7 @@ CLAIMS = (
             "most others increase it": lambda n: 2 * n["stronger"] > n["n_others"],
         },
         reason="The verdict is on two_layer, which saw repeats in training. With text "
-        "only one head comes near 0.5 and takes less than 70 %.",
+        "only there is one such head; its share is too near the bound to judge.",
         needs=NAMES,
     ),
 )

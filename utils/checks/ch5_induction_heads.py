@@ -2425,14 +2425,14 @@ PREDICTIONS = (
         choices=(
             Choice(
                 "As on tokens it did see repeated, or nearly.",
-                "A rule that holds for the whole embedding would do that. This model "
-                "holds a part of one: its heads find some of the places, and then fail "
-                "to say what stands there.",
+                "It would, if these tokens were like all others. But text alone has "
+                "shaped their vectors. The heads find some of the places, and then "
+                "fail to say what stands there.",
             ),
             Choice(
                 "At chance or worse: it never learned to copy these tokens.",
-                "Matching carries over in part, copying does not. To copy a token, W_V "
-                "and W_O must have been trained on it, and only repeats do that.",
+                "Matching carries over in part, copying hardly. Is that the fault of "
+                "the heads, or of these tokens? The last two rows of the table tell.",
             ),
             Choice(
                 "It reaches the loss of knowing the set, ln(K!)/K.",

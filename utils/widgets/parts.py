@@ -60,6 +60,9 @@ _CARD = (
     "border:1px solid #D9DDE2;border-radius:6px;overflow:auto;max-width:800px;"
     "font-size:13px;line-height:1.5"
 )
+_LIVE_ONLY = re.compile(
+    r' (?:data-course-view|data-pick|tabindex|cursor)="[^"]*"| role="button"'
+)
 _LABELLED = {"description_width": "initial"}
 _TYPED = {"·": " ", "⏎": "\n", "⇥": "\t", "\\n": "\n", "\\t": "\t"}
 
@@ -422,8 +425,9 @@ class Explorer:
         self._page = page or widgets.HTML()
         self.description = ""
         self.update()
-        # The still picture of an attention view is to stay one: its data can go.
-        self._still = re.sub(r' data-course-view="[^"]*"', "", self.html)
+        # The still picture is to stay one. So an attention view's data can go, and what
+        # could be clicked must not look as if it can.
+        self._still = _LIVE_ONLY.sub("", self.html)
         self._mark = f"course-still-{zlib.crc32(self._still.encode()):08x}"
         for button, action in (actions or {}).items():
             button.on_click(lambda _, action=action: self.update(action))
