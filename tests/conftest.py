@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = ROOT / "tests" / "offline"
 SCRATCH = Path(tempfile.mkdtemp(prefix="course-pytest-"))
+SOLVED = pytest.StashKey[list[str]]()
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -54,11 +55,20 @@ def pytest_configure(config):
     except ImportError:
         pass
     if hasattr(config, "workerinput"):
-        return  # one of several processes: it is told what to collect
+        # One of several processes: all of them collect the same copies.
+        config.args.extend(config.workerinput["solved"])
+        return
     # Somebody who names files wants those, not every chapter.
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS
     if not chosen or str(ROOT) in config.args:
-        config.args.extend(str(path) for path in solved_copies(SCRATCH / "solved"))
+        config.stash[SOLVED] = [str(p) for p in solved_copies(SCRATCH / "solved")]
+        config.args.extend(config.stash[SOLVED])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """pytest-xdist starts a process: tell it where the solved copies are."""
+    node.workerinput["solved"] = node.config.stash.get(SOLVED, [])
 
 
 def solved_copies(folder: Path) -> list[Path]:

@@ -321,3 +321,12 @@ def test_a_bad_notebook_is_found(name):
 
 def test_every_rule_is_shown_a_breach():
     assert {rule for rule, _ in BAD.values()} == set(RULES)
+
+
+def test_every_chapter_is_also_run_as_solved(request):
+    """In whole runs, and in each of several test processes."""
+    if request.config.args_source is pytest.Config.ArgsSource.ARGS:
+        pytest.skip("only some files were asked for")
+    copies = [Path(given) for given in request.config.args if "solved" in given]
+    assert [copy.name for copy in copies] == [path.name for path in CHAPTERS]
+    assert all(copy.exists() for copy in copies)

@@ -469,7 +469,7 @@ OTHER_WAYS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "answer"), OTHER_WAYS, ids=lambda value: str(value)[:40]
+    ("name", "answer"), OTHER_WAYS, ids=[name for name, _ in OTHER_WAYS]
 )
 def test_other_ways_pass(name, answer):
     result = run_check(name, answer)
