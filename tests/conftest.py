@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = ROOT / "tests" / "offline"
 SCRATCH = Path(tempfile.mkdtemp(prefix="course-pytest-"))
+SOLVED_FOLDER = ROOT / ".solved"
 SOLVED = pytest.StashKey[list[str]]()
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -55,13 +56,19 @@ def pytest_configure(config):
     except ImportError:
         pass
     if hasattr(config, "workerinput"):
-        # One of several processes: all of them collect the same copies.
+        # One of several processes: all of them collect the same copies, and what each
+        # starts, such as a notebook's kernel, keeps to its share of the cores.
         config.args.extend(config.workerinput["solved"])
+        share = (os.cpu_count() or 1) // config.workerinput["workercount"]
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
         return
     # Somebody who names files wants those, not every chapter.
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS
     if not chosen or str(ROOT) in config.args:
-        config.stash[SOLVED] = [str(p) for p in solved_copies(SCRATCH / "solved")]
+        # Inside the repository, or their cells' names would not say which chapter.
+        SOLVED_FOLDER.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=SOLVED_FOLDER))
+        config.stash[SOLVED] = [str(path) for path in solved_copies(folder)]
         config.args.extend(config.stash[SOLVED])
 
 
@@ -78,7 +85,6 @@ def solved_copies(folder: Path) -> list[Path]:
         return []
     from utils.sync import solved_copy
 
-    folder.mkdir(exist_ok=True)
     copies = [folder / path.name for path in chapters]
     for chapter, copy in zip(chapters, copies, strict=True):
         solved_copy(chapter, copy)
@@ -93,8 +99,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
-def pytest_unconfigure():
+def pytest_unconfigure(config):
     shutil.rmtree(SCRATCH, ignore_errors=True)
+    for copy in config.stash.get(SOLVED, [])[:1]:
+        shutil.rmtree(Path(copy).parent, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

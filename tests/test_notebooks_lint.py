@@ -327,6 +327,12 @@ def test_every_chapter_is_also_run_as_solved(request):
     """In whole runs, and in each of several test processes."""
     if request.config.args_source is pytest.Config.ArgsSource.ARGS:
         pytest.skip("only some files were asked for")
-    copies = [Path(given) for given in request.config.args if "solved" in given]
+    copies = [Path(given) for given in request.config.args if ".solved" in given]
     assert [copy.name for copy in copies] == [path.name for path in CHAPTERS]
     assert all(copy.exists() for copy in copies)
+
+
+def test_no_two_tests_have_the_same_name(request):
+    """Several test processes know a test by its name alone."""
+    names = [item.nodeid for item in request.session.items]
+    assert len(names) == len(set(names))

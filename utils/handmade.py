@@ -105,8 +105,9 @@ def vectors_alike(
 ) -> Float[Tensor, "n d"]:
     """n random vectors with the mean and the covariance of the known ones."""
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(n, len(known), generator=generator) / len(known) ** 0.5
-    return known.mean(dim=0) + noise @ (known - known.mean(dim=0))
+    noise = torch.randn(n, len(known), generator=generator).to(known)
+    spread = (known - known.mean(dim=0)) / len(known) ** 0.5
+    return known.mean(dim=0) + noise @ spread
 
 
 def with_made_up_tokens(

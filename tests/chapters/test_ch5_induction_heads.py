@@ -506,7 +506,7 @@ def test_made_up_tokens_replace_theirs_and_nothing_else():
 
 
 def test_vectors_alike_have_the_mean_and_covariance():
-    known = torch.randn(30, 4) @ torch.randn(4, 4) + torch.randn(4)
+    known = (torch.randn(30, 4) @ torch.randn(4, 4) + torch.randn(4)).double()
     new = vectors_alike(known, 200_000, seed=2)
     torch.testing.assert_close(new.mean(0), known.mean(0), atol=0.05, rtol=0)
     wanted = torch.cov(known.T, correction=0)
