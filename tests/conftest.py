@@ -4,6 +4,7 @@ Read by pytest before it collects anything. The launcher's `test` prepares most 
 already; here it is made sure of, so that a plain `pytest` is as safe.
 """
 
+import contextlib
 import importlib
 import os
 import random
@@ -103,6 +104,8 @@ def pytest_unconfigure(config):
     shutil.rmtree(SCRATCH, ignore_errors=True)
     for copy in config.stash.get(SOLVED, [])[:1]:
         shutil.rmtree(Path(copy).parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run has its copies there
+            SOLVED_FOLDER.rmdir()
 
 
 @pytest.fixture(scope="session")
