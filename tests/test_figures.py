@@ -259,6 +259,15 @@ def test_top_tokens_are_in_order():
     assert fig.layout.yaxis.ticktext == ("⏎", "b")
 
 
+def test_points_that_hide_each_other_share_a_label():
+    x = torch.tensor([0.0, 1.0, 0.999, 0.5, 1.0, 0.5])
+    y = torch.tensor([0.0, 1.0, 1.0, 0.3, 0.99, 0.6])
+    fig = figures.scatter(x, y, ["a", "b", "c", "d", "e", "f"])
+    (points,) = fig.data
+    assert list(points.text) == ["a", "b, c, e", "", "d", "", "f"]
+    assert list(points.hovertext) == list("abcdef")
+
+
 def test_scatter_keeps_every_point_also_as_a_density():
     x, y = rand(6), rand(6, seed=3)
     fig = figures.scatter(x, y, [f"1.{i}" for i in range(6)])

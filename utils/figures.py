@@ -1014,6 +1014,7 @@ def scatter(
 ) -> go.Figure:
     """Points [n] against each other, with names such as 1.4 beside up to 40 of them.
 
+    Points that hide each other share one label, such as "1.2, 1.4".
     More than 2,000 points (a bigram table, say) become a density of 60 by 60 cells in
     which every point counts. `diagonal` draws y = x. Pairs that are not finite are
     left out. Raises ValueError when the lengths differ.
@@ -1052,12 +1053,32 @@ def _points(x: np.ndarray, y: np.ndarray, names: list[str] | None) -> go.Scatter
         x=_list(x),
         y=_list(y),
         mode="markers+text" if write else "markers",
-        text=[_clip(name) for name in names] if names else None,
+        text=_shared_labels(x, y, names) if write else None,
+        hovertext=[_clip(name) for name in names] if names else None,
         textposition="top center",
         marker={"color": PALETTE[0], "size": 7, "opacity": 0.7},
-        hovertemplate=("%{text}<br>" if names else "") + "%{x}, %{y}<extra></extra>",
+        hovertemplate=("%{hovertext}<br>" if names else "")
+        + "%{x}, %{y}<extra></extra>",
         showlegend=False,
     )
+
+
+def _shared_labels(x: np.ndarray, y: np.ndarray, names: list[str]) -> list[str]:
+    """A label for each point; points closer than 2 % of both axes share the first's."""
+    places = np.stack([x, y], axis=1)
+    near = 0.02 * (np.ptp(places, axis=0) + 1e-12)
+    groups: list[list[int]] = []
+    for i, place in enumerate(places):
+        same = (g for g in groups if (np.abs(places[g[0]] - place) < near).all())
+        group = next(same, None)
+        if group is None:
+            groups.append([i])
+        else:
+            group.append(i)
+    labels = [""] * len(names)
+    for group in groups:
+        labels[group[0]] = ", ".join(_clip(names[i]) for i in group)
+    return labels
 
 
 def _density(x: np.ndarray, y: np.ndarray) -> go.Heatmap:
