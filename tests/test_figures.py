@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from utils import figures
+from utils.svg import static_svg
 from utils.tokens import one_line, visible
 
 HOSTILE = ["</script>", "<img src=x onerror=alert(1)>", '"', "\n", "&amp;", ""]
@@ -257,6 +258,14 @@ def test_top_tokens_are_in_order():
     )
     np.testing.assert_allclose(fig.data[0].x, [0.6, 0.2], rtol=1e-4)
     assert fig.layout.yaxis.ticktext == ("⏎", "b")
+
+
+def test_a_figures_own_picture_has_nothing_to_click():
+    """Only an explorer's page answers; elsewhere a button would be a false promise."""
+    fig = FIGURES["composition"]
+    for name in ("data-pick", "tabindex", 'role="button"'):
+        assert name in static_svg(fig, clickable=True)
+        assert name not in figures.mimebundle(fig)["image/svg+xml"]
 
 
 def test_points_that_hide_each_other_share_a_label():

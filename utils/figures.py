@@ -685,9 +685,9 @@ def composition_figure(
 
     `scores` is [head of layer 0, head of layer 1], or TransformerLens's four axes of
     `all_composition_scores`. `floor` is what random weights score. Lines at or under
-    the floor are not drawn; of the rest the 40 strongest are. A still picture of it
-    names its lines ("0.3>1.5") and dots ("0.3") to be clicked. Raises ValueError for a
-    wrong shape.
+    the floor are not drawn; of the rest the 40 strongest are. A clickable picture of
+    it names its lines ("0.3>1.5") and dots ("0.3"). Raises ValueError for a wrong
+    shape.
     """
     values = _array(
         scores, (2, 4), "The scores", "[head, head] or [layer, head, layer, head]"
@@ -755,7 +755,6 @@ def _edges(values: np.ndarray, floor: float) -> list[tuple[float, tuple, tuple]]
 def _edge_trace(edge: tuple, floor: float, top: float, places: dict) -> go.Scatter:
     score, *ends = edge
     (x0, y0), (x1, y1) = (places[head] for head in ends)
-    first, second = (head_label(*head) for head in ends)
     share = (score - floor) / top
     return go.Scatter(
         x=[x0, x1],
@@ -766,10 +765,16 @@ def _edge_trace(edge: tuple, floor: float, top: float, places: dict) -> go.Scatt
         showlegend=False,
         hoverinfo="skip",
         meta={
-            "pick": [f"{first}>{second}"],
-            "words": [f"{first} to {second}: {score:.3g}"],
+            "pick": [">".join(head_label(*head) for head in ends)],
+            "words": [_edge_words(edge)],
         },
     )
+
+
+def _edge_words(edge: tuple) -> str:
+    score, *ends = edge
+    first, second = (head_label(*head) for head in ends)
+    return f"{first} to {second}: {score:.3g}"
 
 
 def _edge_hover(edges: list, places: dict, kind: str) -> go.Scatter:
@@ -783,10 +788,7 @@ def _edge_hover(edges: list, places: dict, kind: str) -> go.Scatter:
         y=_list(np.array(third[1])),
         mode="markers",
         marker={"size": 10, "color": "rgba(0,0,0,0)"},
-        text=[
-            f"{head_label(*a)} to {head_label(*b)}: {score:.3g}"
-            for score, a, b in edges
-        ],
+        text=[_edge_words(edge) for edge in edges],
         hovertemplate=f"{kind}-composition %{{text}}<extra></extra>",
         showlegend=False,
     )

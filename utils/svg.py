@@ -445,16 +445,20 @@ def _legend(traces: list[dict]) -> list[str]:
 _DRAW = {"heatmap": _heatmap, "scatter": _scatter, "bar": _bars}
 
 
-def static_svg(fig: go.Figure, description: str = "") -> str:
+def static_svg(fig: go.Figure, description: str = "", clickable: bool = False) -> str:
     """The figure as an SVG picture with the description as its accessible name.
 
-    Traces of other kinds than heatmap, scatter and bar are left out.
+    Traces of other kinds than heatmap, scatter and bar are left out. `clickable` marks
+    the parts that the figure names, for a page where a click does something.
     """
     figure = fig.to_dict()
     layout = figure["layout"]
     height = float(layout.get("height") or 420)
     known = (trace for trace in figure["data"] if trace.get("type") in _DRAW)
     figure["data"] = [_plain(trace) for trace in known]
+    if not clickable:
+        for trace in figure["data"]:
+            trace.pop("meta", None)
     panels = _panels(figure, height)
     title = (layout.get("title") or {}).get("text") or ""
     label = escape(description or title)

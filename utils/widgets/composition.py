@@ -79,7 +79,7 @@ def draw_composition(
 ) -> Page:
     """The graph over a threshold, and the patterns of the chosen two heads below it.
 
-    The chosen pair is drawn in orange. Each line and dot of the graph can be clicked.
+    The chosen pair is drawn in red. Each line and dot of the graph can be clicked.
     """
     graph = figures.composition_figure(scores, floor=threshold, kind=kind)
     names = [figures.head_label(*head) for head in pair]
@@ -100,7 +100,7 @@ def draw_composition(
     )
     if drawn < len(words):
         description += f" The patterns show the first {drawn} of {len(words)} tokens."
-    picture = mark_picked(figure_svg(graph), (">".join(names), *names), CHOSEN)
+    picture = mark_picked(figure_svg(graph, True), (">".join(names), *names), CHOSEN)
     html = paragraph(description) + picture + figure_svg(both)
     return Page(html, description)
 

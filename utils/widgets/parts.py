@@ -275,9 +275,9 @@ def _bar_row(rank: int, token: str, value: float, top: float) -> str:
     )
 
 
-def figure_svg(figure: go.Figure) -> str:
-    """The still picture of a figure, which needs no script."""
-    svg = static_svg(figure, figures.describe(figure))
+def figure_svg(figure: go.Figure, clickable: bool = False) -> str:
+    """The still picture of a figure, which needs no script unless it is `clickable`."""
+    svg = static_svg(figure, figures.describe(figure), clickable)
     return svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
 
 
