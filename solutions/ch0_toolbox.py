@@ -27,8 +27,8 @@ def next_token(model: TransformerBridge, text: str) -> str:
     Returns the token as a string, with its spaces and line breaks.
 
     Example:
-        >>> from utils.corpus import load_tokenizer
-        >>> from utils.handmade import random_model
+        >>> from utils.text.corpus import load_tokenizer
+        >>> from utils.models.handmade import random_model
         >>> tokenizer = load_tokenizer(1024)
         >>> model = random_model(1, seed=4, d_vocab=1024, tokenizer=tokenizer)
         >>> next_token(model, "import os")
@@ -51,7 +51,7 @@ def per_token_loss(
     one column less than there are tokens.
 
     Example:
-        >>> from utils.handmade import model_from_table
+        >>> from utils.models.handmade import model_from_table
         >>> table = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
         >>> per_token_loss(model_from_table(table), torch.tensor([[0, 1, 0]]))
         tensor([[0.2877, 0.6931]])
@@ -78,7 +78,7 @@ def attention_pattern(
     model's own pattern.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model = random_model(1, scale=0.5)
         >>> attention_pattern(model, torch.tensor([[0, 5, 2]]), layer=0, head=1)
         tensor([[[1.0000, 0.0000, 0.0000],
@@ -108,7 +108,7 @@ def head_outputs(
     The sum over heads is all that the layer adds.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> head_outputs(random_model(2), torch.tensor([[0, 5, 2, 7]]), 1).shape
         torch.Size([1, 4, 3, 10])
 
@@ -137,7 +137,7 @@ def ablate_head(
     it was.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model, tokens = random_model(2), torch.tensor([[0, 5, 2, 7]])
         >>> (model(tokens) - ablate_head(model, tokens, 0, 1)).norm() > 1
         tensor(True)
@@ -169,7 +169,7 @@ def replace_pattern(
     The other heads of the layer keep their own patterns. The model is left as it was.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model, tokens = random_model(1), torch.tensor([[0, 5, 2, 7]])
         >>> nothing = torch.zeros(1, 4, 4)
         >>> forced = replace_pattern(model, tokens, 0, 1, nothing)

@@ -38,7 +38,7 @@ def decompose_residual(
     stream after the last layer.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model = random_model(n_layers=2, n_heads=3, d_model=10)
         >>> decompose_residual(model, torch.tensor([[0, 4, 7, 2]])).shape
         torch.Size([7, 1, 4, 10])
@@ -69,7 +69,7 @@ def logit_attribution(
     probability. Without it, the contributions are raw.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2]])
         >>> logit_attribution(random_model(n_layers=2, n_heads=3), tokens).shape
         torch.Size([7, 1, 3])
@@ -94,7 +94,7 @@ def ov_matrix(model: TransformerBridge, layer: int, head: int) -> FactoredMatrix
     source becomes x @ W_OV at the destination, if the head attends to it fully.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> matrix = ov_matrix(random_model(1, d_model=10, d_head=4), layer=0, head=1)
         >>> tuple(matrix.shape), matrix.mdim
         ((10, 10), 4)
@@ -112,7 +112,7 @@ def qk_matrix(model: TransformerBridge, layer: int, head: int) -> FactoredMatrix
     not part of this matrix. Rows belong to the query, columns to the key.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> matrix = qk_matrix(random_model(1, d_model=10, d_head=4), layer=0, head=1)
         >>> tuple(matrix.shape), matrix.mdim
         ((10, 10), 4)
@@ -136,7 +136,7 @@ def scores_from_qk(
     would be if the head could see ahead.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2]])
         >>> scores_from_qk(random_model(n_layers=2), tokens, layer=1, head=0).shape
         torch.Size([1, 4, 4])
@@ -164,7 +164,7 @@ def rotate_basis(
     logits stay as they were.
 
     Example:
-        >>> from utils.handmade import random_model, with_weights
+        >>> from utils.models.handmade import random_model, with_weights
         >>> model, tokens = random_model(1, d_model=10), torch.tensor([[0, 4, 7]])
         >>> rotation, _ = torch.linalg.qr(torch.randn(10, 10))
         >>> turned = with_weights(model, rotate_basis(model, rotation))
@@ -194,7 +194,7 @@ def reparametrise_head(
     second makes up for it.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model = random_model(1, d_model=10, d_head=4)
         >>> W_V, W_O = reparametrise_head(model, 0, 1, 2 * torch.eye(4))
         >>> torch.equal(W_V, 2 * model.W_V[0, 1]), torch.equal(W_O, model.W_O[0, 1] / 2)
@@ -250,7 +250,7 @@ def virtual_weight(
     fully adds x @ virtual_weight to that query, key or value of the later head.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model = random_model(2, d_model=10, d_head=4)
         >>> virtual_weight(model, from_head=(0, 2), to_head=(1, 0), input="k").shape
         torch.Size([10, 4])

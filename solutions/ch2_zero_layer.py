@@ -51,7 +51,7 @@ def direct_path(model: TransformerBridge) -> Float[Tensor, "d_vocab d_vocab_out"
     a zero-layer model this is the whole model.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> direct_path(random_model(n_layers=0, d_vocab=13)).shape
         torch.Size([13, 13])
 
@@ -73,7 +73,7 @@ def kl_to_bigram(
     over i, weighted by `frequencies`, which sum to 1.
 
     Example:
-        >>> from utils.handmade import model_from_table
+        >>> from utils.models.handmade import model_from_table
         >>> table = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
         >>> abs(kl_to_bigram(model_from_table(table), table, torch.ones(2) / 2)) < 1e-6
         True
@@ -135,7 +135,7 @@ def top_bigrams(
     model.
 
     Example:
-        >>> from utils.model import load_model
+        >>> from utils.models.attention_only import load_model
         >>> [word for word, p in top_bigrams(load_model("zero_layer"), " name", k=3)]
         [...]
 

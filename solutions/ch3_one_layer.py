@@ -47,7 +47,7 @@ def frozen_pattern_logits(
     With the pattern fixed, the result is linear in `tokens`.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model, ids = random_model(1), torch.tensor([[0, 5, 2, 7]])
         >>> one_hot = torch.nn.functional.one_hot(ids, 13).float()
         >>> logits, cache = model.run_with_cache(ids)
@@ -80,7 +80,7 @@ def one_layer_path_terms(
     through head h. Nothing else reaches the logits, so the paths sum to them.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model, tokens = random_model(1, n_heads=3), torch.tensor([[0, 5, 2, 7]])
         >>> terms = one_layer_path_terms(model, tokens)
         >>> terms.shape
@@ -107,7 +107,7 @@ def full_ov_circuit(model: TransformerBridge, layer: int, head: int) -> Factored
     is on that token.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> circuit = full_ov_circuit(random_model(1, d_vocab=13, d_head=4), 0, 1)
         >>> tuple(circuit.shape), circuit.mdim
         ((13, 13), 4)
@@ -126,7 +126,7 @@ def full_qk_circuit(model: TransformerBridge, layer: int, head: int) -> Factored
     division by sqrt(d_head).
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> circuit = full_qk_circuit(random_model(1, d_vocab=13, d_head=4), 0, 1)
         >>> tuple(circuit.shape), circuit.mdim
         ((13, 13), 4)
@@ -146,7 +146,7 @@ def positional_pattern(
     Scores are divided by sqrt(d_head), later positions are hidden, rows sum to 1.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> positional_pattern(random_model(1), layer=0, head=1, length=3)
         tensor([[1.0000, 0.0000, 0.0000],
                 [0.5436, 0.4564, 0.0000],
@@ -174,7 +174,7 @@ def positional_share(
     scores. 1 means that every text gets the same scores.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2, 9], [0, 1, 1, 8, 3]])
         >>> round(positional_share(random_model(1), tokens, layer=0, head=1), 3)
         0.405
@@ -203,7 +203,7 @@ def top_skip_trigrams(
     "source ... destination -> out" is a skip-trigram for any of both.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> destinations, outs = top_skip_trigrams(random_model(1), 0, 1, source=6, k=3)
         >>> destinations.tolist(), outs.tolist()
         ([2, 4, 8], [4, 7, 1])
@@ -233,7 +233,7 @@ def circuit_lift(
     share. Scores are those of the full QK circuit divided by sqrt(d_head).
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> frequencies = torch.full((13,), 1 / 13)
         >>> lift = circuit_lift(random_model(1), 0, 1, 6, frequencies)
         >>> round((frequencies * lift.exp()).sum().item(), 4)
@@ -263,7 +263,7 @@ def source_token_effect(
     before minus after. A row without the source gives 0.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 6, 3, 6, 2], [0, 4, 6, 2, 9]])
         >>> source_token_effect(
         ...     random_model(1), tokens, torch.tensor([4, 3]), source=6, out=8,
@@ -315,7 +315,7 @@ def ov_eigenvalues(model: TransformerBridge, layer: int, head: int) -> Tensor:
     [d_head], in any order, found without building that matrix.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> ov_eigenvalues(random_model(1, d_head=4), 0, 1).shape
         torch.Size([4])
 
@@ -336,7 +336,7 @@ def copying_score(
     subtracted from W_U: a constant on all logits changes no probability.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> round(copying_score(random_model(1), 0, 1), 3)
         -0.003
         >>> round(copying_score(random_model(1), 0, 1, centred=True), 3)
@@ -359,7 +359,7 @@ def copying_top1(model: TransformerBridge, layer: int, head: int) -> float:
     the diagonal. Every token of the vocabulary counts the same.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> round(copying_top1(random_model(1, d_vocab=13), 0, 1), 3)
         0.154
 
@@ -387,7 +387,7 @@ def skip_trigram_lift(
     vocabulary is subtracted first, because a constant changes no probability.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> contexts = torch.tensor([[0, 4, 7, 2], [0, 1, 1, 8]])
         >>> skip_trigram_lift(random_model(1), contexts, 6, [3, 5], [1, 8, 9])
         tensor([[-2.7047, -0.0135,  1.0287],

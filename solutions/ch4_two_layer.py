@@ -44,7 +44,7 @@ def two_layer_path_terms(
     terms is the model's logits.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2]])
         >>> two_layer_path_terms(random_model(2, n_heads=3), tokens).shape
         torch.Size([16, 1, 4, 13])
@@ -94,7 +94,7 @@ def virtual_head(
     head's own W_OV = W_V W_O does. Patterns are those of the model on these tokens.
 
     Example:
-        >>> from utils.handmade import previous_token_model
+        >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1, (1, 0): 1})
         >>> pattern, ov = virtual_head(model, torch.tensor([[0, 4, 2]]), (0, 1), (1, 0))
         >>> pattern[0].round(decimals=3) + 0.0
@@ -126,7 +126,7 @@ def score_path_terms(
     all (h + 2) * (h + 2) entries is the score before mask and softmax.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2]])
         >>> score_path_terms(random_model(2, n_heads=3), tokens, head=1).shape
         torch.Size([5, 5, 1, 4, 4])
@@ -183,7 +183,7 @@ def q_composition(
     comes before `to_layer`, nothing can be read, and all entries are 0.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> q_composition(random_model(2, n_heads=3)).shape
         torch.Size([3, 3])
 
@@ -211,7 +211,7 @@ def k_composition(
     comes before `to_layer`, all entries are 0.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> k_composition(random_model(2, n_heads=3), from_layer=1, to_layer=1).sum()
         tensor(0.)
 
@@ -239,7 +239,7 @@ def v_composition(
     are 0.
 
     Example:
-        >>> from utils.handmade import previous_token_model
+        >>> from utils.models.handmade import previous_token_model
         >>> v_composition(previous_token_model({(0, 1): 1, (1, 0): 1}))
         tensor([[0.0000, 0.0000, 0.0000],
                 [0.3780, 0.0000, 0.0000],
@@ -302,7 +302,7 @@ def cyclic_composition_score(
     are 0. No head is all zero.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model = random_model(2, n_heads=3)
         >>> k_composition(model)[0, :2], cyclic_composition_score(model)[0, :2]
         (tensor([0.2519, 0.2002]), tensor([0.1789, 0.0930]))
@@ -335,7 +335,7 @@ def term_importance(
     0 to the number of layers, and their sum is log(d_vocab) minus the model's loss.
 
     Example:
-        >>> from utils.handmade import previous_token_model
+        >>> from utils.models.handmade import previous_token_model
         >>> tokens = torch.tensor([[0, 4, 2, 6, 1]])
         >>> term_importance(previous_token_model(), tokens)[:2]
         tensor([0., 0.])
@@ -389,7 +389,7 @@ def marginal_effect(
     tokens.
 
     Example:
-        >>> from utils.handmade import previous_token_model
+        >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1})
         >>> marginal_effect(model, torch.tensor([[0, 4, 2, 6]]), [(0, 1)])
         0.0
@@ -423,7 +423,7 @@ def pattern_preserving_ablation(
     is left. The model is left as it was.
 
     Example:
-        >>> from utils.handmade import random_model
+        >>> from utils.models.handmade import random_model
         >>> model, tokens = random_model(2), torch.tensor([[0, 4, 7, 2]])
         >>> nothing = pattern_preserving_ablation(model, tokens, heads=[])
         >>> torch.allclose(nothing, model(tokens), atol=1e-5)
@@ -458,7 +458,7 @@ def value_weighted_pattern(
     to 1.
 
     Example:
-        >>> from utils.handmade import previous_token_model
+        >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1})
         >>> value_weighted_pattern(model, torch.tensor([[0, 4, 2]]), 0, 0)[0]
         tensor([[0., 0., 0.],

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.corpus import START_ID
+from utils.text.corpus import START_ID
 
 __all__ = [
     "ablate_edge",
@@ -75,7 +75,7 @@ def repeat_loss(
     copy: nothing tells that the repeat begins. The first token of a third copy counts.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> model, tokens = induction_model(), repeated_tokens(13, span=6)
         >>> round(repeat_loss(model, tokens, span=6), 3)
         0.002
@@ -100,7 +100,7 @@ def prefix_matching_score(
     do not count.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> tokens = repeated_tokens(13, span=6, copies=3)
         >>> score = prefix_matching_score(induction_model(), tokens)
         >>> score.shape, round(score[1, 2].item(), 2)
@@ -131,7 +131,7 @@ def logit_effect(
     alike changes no prediction. Entry i is what is left for tokens[:, i + 1].
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> tokens = repeated_tokens(13, span=4, batch=1)
         >>> logit_effect(induction_model(), tokens, layer=1, head=2).round().int()
         tensor([[0, 0, 0, 0, 0, 8, 8, 8]], dtype=torch.int32)
@@ -161,7 +161,7 @@ def copying_head_score(
     was raised, 1 for a perfect copier and about 1/n for chance with n tokens.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> tokens = repeated_tokens(13, span=10, copies=1)
         >>> round(copying_head_score(induction_model(), tokens, layer=1, head=2), 2)
         1.0
@@ -187,7 +187,7 @@ def previous_token_score(
     The mean over all rows and all positions but the first, which has none before it.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> score = previous_token_score(induction_model(), repeated_tokens(13, span=6))
         >>> score.shape, round(score[0, 1].item(), 2)
         (torch.Size([2, 3]), 1.0)
@@ -220,7 +220,7 @@ def ideal_pattern_recovery(
     It is 1 when the ideal patterns are as good as the real ones.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> model, tokens = induction_model(), repeated_tokens(13, span=6, batch=1)
         >>> ideal = torch.eye(13).roll(-1, dims=1)[None]  # always the one before
         >>> round(ideal_pattern_recovery(model, tokens, {(0, 1): ideal}, first=8), 2)
@@ -265,7 +265,7 @@ def ablate_edge(
     comes after the target is computed anew. The model is left as it was.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> model, tokens = induction_model(), repeated_tokens(13, span=6, batch=1)
         >>> for edge in "qkv":
         ...     logits = ablate_edge(model, tokens, (0, 1), (1, 2), edge)
@@ -301,7 +301,7 @@ def previous_token_weights(model: TransformerBridge) -> Float[Tensor, "head"]:
     attention to the position just before.
 
     Example:
-        >>> from utils.handmade import induction_model
+        >>> from utils.models.handmade import induction_model
         >>> previous_token_weights(induction_model())
         tensor([0.1112, 1.0000, 0.1112])
 
@@ -332,7 +332,7 @@ def same_matching_score(
     sum over all heads of layer 0, each weighted by `previous_token_weights`.
 
     Example:
-        >>> from utils.handmade import decoy_model, induction_model
+        >>> from utils.models.handmade import decoy_model, induction_model
         >>> round(same_matching_score(induction_model(), layer=1, head=2), 2)
         1.0
         >>> abs(same_matching_score(decoy_model("duplicate"), layer=1, head=2)) < 0.5
@@ -375,7 +375,7 @@ def induction_heads_from_weights(
     No text is run through the model. Returns (layer, head) pairs in order.
 
     Example:
-        >>> from utils.handmade import decoy_model, induction_model
+        >>> from utils.models.handmade import decoy_model, induction_model
         >>> induction_heads_from_weights(induction_model())
         [(1, 2)]
         >>> induction_heads_from_weights(induction_model(matching=0.1))
@@ -423,7 +423,7 @@ def build_previous_token_head(
     vector, so W_OV turns W_E[t] into W_prev[t], for every token t.
 
     Example:
-        >>> from utils.handmade import orthonormal_rows
+        >>> from utils.models.handmade import orthonormal_rows
         >>> W_E, W_pos, W_prev = orthonormal_rows(19, 20).split([6, 7, 6])
         >>> W_QK, W_OV = build_previous_token_head(W_E, W_pos, W_prev)
         >>> torch.allclose(W_E[3] @ W_OV, W_prev[3], atol=1e-5)
@@ -454,7 +454,7 @@ def build_matching_head(
        that of position 0 into zero.
 
     Example:
-        >>> from utils.handmade import orthonormal_rows
+        >>> from utils.models.handmade import orthonormal_rows
         >>> W_E, W_prev = orthonormal_rows(12, 20).split(6)
         >>> W_QK, W_OV = build_matching_head(W_E, W_prev)
         >>> match, other = W_E[5] + W_prev[2], W_E[2] + W_prev[5]
@@ -488,7 +488,7 @@ def build_induction_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
     second copy on.
 
     Example:
-        >>> from utils.handmade import model_from_weights
+        >>> from utils.models.handmade import model_from_weights
         >>> model = model_from_weights(build_induction_model(d_vocab=20, n_ctx=31))
         >>> tokens = repeated_tokens(20, span=10, copies=3)
         >>> bool((model(tokens)[:, 11:-1].argmax(dim=-1) == tokens[:, 12:]).all())
@@ -532,7 +532,7 @@ def build_pointer_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
     wrote: in this algorithm only the query needs it.
 
     Example:
-        >>> from utils.handmade import model_from_weights
+        >>> from utils.models.handmade import model_from_weights
         >>> weights = build_pointer_model(d_vocab=20, n_ctx=31)
         >>> model = model_from_weights(weights, positions="stream")
         >>> tokens = repeated_tokens(20, span=10, copies=3)

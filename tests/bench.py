@@ -24,7 +24,7 @@ from tests.bench_rows.induction import THRESHOLD, induction_rows
 from tests.bench_rows.payloads import payloads
 from tests.bench_rows.speed import resume, throughput
 from tests.bench_rows.start import start_of_a_chapter
-from utils import recipes
+from utils.training import recipes
 
 __all__ = ["Plan", "main", "read_words"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from utils import environment, lab
+from utils.launcher import environment, lab
 
 __all__ = [
     "cell_at",

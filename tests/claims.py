@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tests.claim_rows import VERDICTS, Claim, Finding, all_claims
-from utils.model import ModelFileError
+from utils.models.attention_only import ModelFileError
 
 __all__ = ["main", "measure", "summary", "table"]
 

@@ -82,9 +82,9 @@ def pytest_configure_node(node):
 def solved_copies(folder: Path) -> list[Path]:
     """Write each chapter with its exercises answered by the solutions."""
     chapters = sorted((ROOT / "chapters").glob("*.ipynb"))
-    if not chapters or not (ROOT / "utils" / "sync.py").exists():
+    if not chapters or not (ROOT / "utils" / "exercises" / "sync.py").exists():
         return []
-    from utils.sync import solved_copy
+    from utils.exercises.sync import solved_copy
 
     copies = [folder / path.name for path in chapters]
     for chapter, copy in zip(chapters, copies, strict=True):

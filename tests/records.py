@@ -27,16 +27,16 @@ from solutions.ch5_induction_heads import (
     repeat_loss,
     repeated_tokens,
 )
-from utils.batches import Windows
-from utils.corpus import START_ID, load_tokenizer, stdlib_corpus
-from utils.model import (
+from utils.models.attention_only import (
     AttentionOnlyTransformer,
     as_bridge,
     save_model,
 )
-from utils.recipes import CHECKPOINTS, LIVE, Recipe
-from utils.records import RECORD_FOLDER, WEIGHT_FOLDER, Record, save_record
-from utils.training import StepState, train
+from utils.text.batches import Windows
+from utils.text.corpus import START_ID, load_tokenizer, stdlib_corpus
+from utils.training.recipes import CHECKPOINTS, LIVE, Recipe
+from utils.training.records import RECORD_FOLDER, WEIGHT_FOLDER, Record, save_record
+from utils.training.trainer import StepState, train
 
 __all__ = ["EXPERIMENTS", "Experiment", "Watch", "main", "make"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from utils import attention_view as views
-from utils.tokens import visible
+from utils.pictures import attention_view as views
+from utils.text.tokens import visible
 
 HOSTILE = [
     "</script>",

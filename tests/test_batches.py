@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from utils.batches import Mix, Repeats, Windows, kept_out_ids, mix, with_repeats
-from utils.planted import PlantedLanguage
+from utils.text.batches import Mix, Repeats, Windows, kept_out_ids, mix, with_repeats
+from utils.text.planted import PlantedLanguage
 
 STREAM = torch.arange(1, 90, dtype=torch.int32)
 

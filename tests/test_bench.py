@@ -29,11 +29,11 @@ from tests.bench_rows import (
 )
 from tests.bench_rows.induction import Outcome, Watch
 from tests.bench_rows.payloads import payloads
-from utils.batches import Repeats
-from utils.handmade import induction_model
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer
-from utils.recipes import Recipe
-from utils.training import TrainConfig, next_token_loss
+from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.models.handmade import induction_model
+from utils.text.batches import Repeats
+from utils.training.recipes import Recipe
+from utils.training.trainer import TrainConfig, next_token_loss
 
 TINY = Recipe(
     AttentionOnlyConfig(
@@ -350,7 +350,7 @@ def test_theirs_is_adam_at_a_thousandth_on_those_batches(batches):
 
 def test_ours_follows_the_recipe(batches):
     """The same weights as the trainer called by hand."""
-    from utils.training import train
+    from utils.training.trainer import train
 
     model = AttentionOnlyTransformer(TINY.model, TINY.seed)
     contenders.ours(TINY, lambda step: step < 3, model)

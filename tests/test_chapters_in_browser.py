@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from tests import browser
-from utils.sync import exercise_names, solution_source
+from utils.exercises.sync import exercise_names, solution_source
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,7 +202,7 @@ def wait_until(page, condition, what: str, seconds: int = 120) -> None:
 def views_cells() -> list[str]:
     """Twelve views of hostile tokens, three of each kind."""
     first = f"""import torch
-from utils import attention_view as views
+from utils.pictures import attention_view as views
 tokens = {HOSTILE!r}
 n = len(tokens)
 scores = torch.rand(8, n, n, generator=torch.Generator().manual_seed(0)) * 8
@@ -268,7 +268,7 @@ def check_reopened(page, address: str) -> None:
 EXPLORERS = [
     """from utils.prelude import *
 from utils import widgets
-from utils.handmade import random_model
+from utils.models.handmade import random_model
 words = load_tokenizer(1024)
 model = random_model(2, d_vocab=1024, n_ctx=64, n_heads=4, tokenizer=words)
 def qk(model, layer, head):
@@ -353,7 +353,7 @@ PANEL = [
 os.environ["COURSE_TRAIN"] = "full"
 from dataclasses import replace
 from utils.prelude import *
-from utils.recipes import LIVE
+from utils.training.recipes import LIVE
 from utils.widgets import training_panel
 sizes = dict(d_model=32, n_heads=4, d_head=8, n_ctx=32)
 small = replace(LIVE, model=replace(LIVE.model, **sizes), batch_size=4,

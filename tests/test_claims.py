@@ -89,7 +89,7 @@ def test_summary_counts_and_names_surprises():
 
 
 def test_a_missing_model_is_no_verdict():
-    from utils.model import ModelFileError
+    from utils.models.attention_only import ModelFileError
 
     def missing():
         raise ModelFileError("The file is missing.")

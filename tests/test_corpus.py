@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.oracles import kneser_ney_cross_entropy, plug_in_cross_entropy
-from utils import corpus as corpus_module
-from utils.corpus import START_ID, hub_corpus, load_tokenizer, stdlib_corpus
-from utils.tokenizer import train_tokenizer
+from utils.text import corpus as corpus_module
+from utils.text.corpus import START_ID, hub_corpus, load_tokenizer, stdlib_corpus
+from utils.text.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="module")

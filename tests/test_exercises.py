@@ -11,16 +11,32 @@ import numpy as np
 import pytest
 import torch
 
-import utils.model
-from utils import exercises
-from utils.checks import Check, Mistake, Wrong, chapter_of, expect, load_chapters
-from utils.exercises import ExerciseFailed, exercise, hint, predict, run_check
-from utils.handmade import random_model
-from utils.sync import CHAPTERS, drift, exercise_names, solution_source, stub_source
+import utils.models.attention_only
+from utils.checks import (
+    Check,
+    Mistake,
+    Wrong,
+    chapter_of,
+    chapters,
+    exercises_of,
+    expect,
+    find_check,
+    predictions_of,
+)
+from utils.exercises import engine as exercises
+from utils.exercises.engine import ExerciseFailed, exercise, hint, predict, run_check
+from utils.exercises.sync import (
+    CHAPTERS,
+    drift,
+    exercise_names,
+    solution_source,
+    stub_source,
+)
+from utils.models.handmade import random_model
 
-CHECKS = [check for module in load_chapters().values() for check in module.CHECKS]
+CHECKS = [find_check(name) for stem in chapters() for name in exercises_of(stem)]
 MISTAKES = [(check, mistake) for check in CHECKS for mistake in check.mistakes]
-PREDICTIONS = [p for module in load_chapters().values() for p in module.PREDICTIONS]
+PREDICTIONS = [p for stem in chapters() for p in predictions_of(stem)]
 
 
 def reference(name):
@@ -77,6 +93,12 @@ def test_prediction_explains_every_choice(prediction):
     assert all(len(choice.explanation) > 20 for choice in prediction.choices)
 
 
+def test_the_file_of_a_check_has_its_name():
+    for stem in chapters():
+        for name in exercises_of(stem):
+            assert find_check(name).name == name
+
+
 def test_names_are_unique_in_the_course():
     names = [entry.name for entry in CHECKS + PREDICTIONS]
     assert len(names) == len(set(names))
@@ -84,15 +106,14 @@ def test_names_are_unique_in_the_course():
 
 @pytest.mark.parametrize("chapter", sorted(CHAPTERS.glob("ch*.ipynb")), ids=str)
 def test_notebook_has_the_exercises_in_order_and_undrifted(chapter):
-    checks = [check.name for check in load_chapters()[chapter.stem].CHECKS]
-    assert exercise_names(chapter) == checks
+    assert tuple(exercise_names(chapter)) == exercises_of(chapter.stem)
     assert drift(chapter) == []
 
 
 @pytest.mark.parametrize("chapter", sorted(CHAPTERS.glob("ch*.ipynb")), ids=str)
 def test_notebook_asks_every_prediction_once(chapter):
     source = chapter.read_text(encoding="utf-8")
-    for prediction in load_chapters()[chapter.stem].PREDICTIONS:
+    for prediction in predictions_of(chapter.stem):
         assert source.count(f'predict(\\"{prediction.name}\\")') == 1
 
 
@@ -266,9 +287,9 @@ def test_right_answer_written_another_way_passes(answer):
 @pytest.fixture
 def live_model():
     model = random_model(1, seed=9)
-    utils.model._live.add(model)
+    utils.models.attention_only._live.add(model)
     yield model
-    utils.model._live.discard(model)
+    utils.models.attention_only._live.discard(model)
 
 
 def zeroes_weights(model):
@@ -491,7 +512,7 @@ def test_solution_shows_file_line_and_source(capsys):
     assert "solutions/ch2_zero_layer.py, line " in said
     assert "return model.W_E @ model.W_U" in said
     line = int(said.split("line ")[1].split()[0])
-    file = Path(exercises.__file__).parents[1] / "solutions/ch2_zero_layer.py"
+    file = Path(exercises.__file__).parents[2] / "solutions/ch2_zero_layer.py"
     assert file.read_text().splitlines()[line - 1].startswith("def direct_path")
 
 
@@ -540,7 +561,7 @@ def test_checks_run_in_another_thread():
     """Buttons run callbacks on other threads, where signals do not work."""
     code = (
         "import threading\n"
-        "from utils.exercises import run_check\n"
+        "from utils.exercises.engine import run_check\n"
         "def endless(model):\n"
         "    while True: pass\n"
         "found = []\n"

@@ -10,9 +10,9 @@ import plotly.io as pio
 import pytest
 import torch
 
-from utils import figures
-from utils.svg import static_svg
-from utils.tokens import one_line, visible
+from utils.pictures import figures
+from utils.pictures.svg import static_svg
+from utils.text.tokens import one_line, visible
 
 HOSTILE = ["</script>", "<img src=x onerror=alert(1)>", '"', "\n", "&amp;", ""]
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests import browser
-from utils import environment, lab
+from utils.launcher import environment, lab
 
 pytestmark = pytest.mark.slow
 CELL = "import utils, solutions, pathlib; pathlib.Path(utils.__file__).parts[-3:]"

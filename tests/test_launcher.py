@@ -20,11 +20,13 @@ from pathlib import Path
 import pytest
 
 import utils.__main__ as door
-from utils import doctor, environment, lab, suite
+from utils.launcher import doctor, environment, lab, suite
 
 ROOT = Path(__file__).resolve().parents[1]
-LAUNCHER = ("__init__", "__main__", "environment", "lab", "doctor", "suite")
+DOOR = ("__init__", "__main__")
+LAUNCHER = ("__init__", "environment", "lab", "doctor", "suite")
 NOTEBOOK = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+SYNC = Path("utils", "exercises", "sync.py")
 # A command that shows where it runs and ends as it is told.
 COMMAND = """
 import json, os, sys
@@ -39,10 +41,14 @@ makes_venv = pytest.mark.slow
 
 def lay_copy(folder: Path) -> Path:
     """A repository with the launcher, two chapters and nothing to install."""
-    (folder / "utils").mkdir(parents=True)
-    for name in LAUNCHER:
+    (folder / "utils" / "launcher").mkdir(parents=True)
+    for name in DOOR:
         shutil.copy(ROOT / "utils" / f"{name}.py", folder / "utils")
-    (folder / "utils" / "sync.py").write_text(COMMAND)
+    for name in LAUNCHER:
+        place = Path("utils", "launcher", f"{name}.py")
+        shutil.copy(ROOT / place, folder / place)
+    (folder / SYNC).parent.mkdir()
+    (folder / SYNC).write_text(COMMAND)
     shutil.copytree(ROOT / "tests" / "offline", folder / "tests" / "offline")
     (folder / "tests" / "requirements.txt").write_text("# nothing\n")
     for name in ("requirements.txt", ".constraints.txt", "pyproject.toml"):
@@ -221,7 +227,7 @@ def test_missing_venv_module_names_the_package(copy, said):
 
 
 def environment_says(folder: Path) -> str:
-    program = "from utils import environment; print(environment.state())"
+    program = "from utils.launcher import environment; print(environment.state())"
     return start(folder, program=("-c", program)).stdout.strip()
 
 
@@ -364,7 +370,7 @@ def test_interrupt_reaches_the_command(made):
         "import time\ndef main(argv):\n    try:\n        print('on', flush=True)\n"
         "        time.sleep(60)\n    except KeyboardInterrupt:\n        return 5\n"
     )
-    command = made / "utils" / "sync.py"
+    command = made / SYNC
     command.write_text(waiting)
     try:
         process = subprocess.Popen(

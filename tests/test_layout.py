@@ -26,7 +26,7 @@ AT_TOP = {
     "tests",
 }
 # These look upward late and by name; nothing that judges an answer may use them.
-UPWARD = {"utils.__main__", "utils.exercises", "utils.sync"}
+UPWARD = {"utils.__main__", "utils.exercises.engine", "utils.exercises.sync"}
 OURS = {"utils", "solutions", "chapters", "tests"}
 LOADERS = {
     "import_module",
@@ -231,8 +231,8 @@ def test_a_look_upward_is_found(source):
 @pytest.mark.parametrize(
     "source",
     [
-        "from utils import model\nimport torch",
-        "from . import model",
+        "from utils.models import handmade\nimport torch",
+        "from . import handmade",
         "import importlib\nimportlib.import_module(f'{__name__}.x')",
         "'''See solutions.'''",
     ],
@@ -259,11 +259,11 @@ def test_order_of_the_chapters(source, wrong):
 def test_a_detour_to_the_solutions_is_found():
     sources = {
         "utils": "",
-        "utils.checks": "from utils import handmade",
-        "utils.handmade": "def f():\n    from utils.exercises import solution",
-        "utils.exercises": "",
+        "utils.checks": "from utils.models import handmade",
+        "utils.models.handmade": "def f():\n    import utils.exercises.engine",
+        "utils.exercises.engine": "",
     }
-    assert "utils.exercises" in reach("utils.checks", sources)
+    assert "utils.exercises.engine" in reach("utils.checks", sources)
     assert spelled("load('solutions/ch2_zero_layer.py')")
     assert not spelled("'The solutions are elsewhere.'")
 
@@ -302,7 +302,7 @@ def test_a_chapter_has_its_four_rooms():
     rooms = {
         "chapters": {p.stem for p in (ROOT / "chapters").glob("*.ipynb")},
         "solutions": stems(ROOT / "solutions", "ch*.py"),
-        "checks": stems(ROOT / "utils" / "checks", "ch*.py"),
+        "checks": stems(ROOT / "utils" / "checks", "ch*_*"),
         "tests": {
             stem.removeprefix("test_")
             for stem in stems(ROOT / "tests" / "chapters", "test_ch*.py")

@@ -1,7 +1,7 @@
 """The model against plain loops, against TransformerLens's own, and through the bridge.
 
 The oracle `loops` computes everything with Python's floats, one number at a time, from
-the paper's formulas; it shares no code with `utils.model`.
+the paper's formulas; it shares no code with `utils.models.attention_only`.
 """
 
 import copy
@@ -16,10 +16,9 @@ from transformer_lens import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import native  # noqa: F401 (boot_native)
 
-from utils import corpus
-from utils import model as model_file
-from utils.attention import _RowByRow
-from utils.model import (
+from utils.models import attention_only as model_file
+from utils.models.attention import _RowByRow
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     ModelFileError,
@@ -29,6 +28,7 @@ from utils.model import (
     model_record,
     save_model,
 )
+from utils.text import corpus
 
 # No two sizes are equal, so that a transposed matrix cannot go unnoticed.
 SIZES = AttentionOnlyConfig(

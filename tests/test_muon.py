@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils.muon import Muon, orthogonalised
+from utils.training.muon import Muon, orthogonalised
 
 
 def matrices(shapes, seed=0):

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
-from utils.planted import Floor, PlantedLanguage
+from utils.text.planted import Floor, PlantedLanguage
 
 TINY = {
     "bigram": {"d_vocab": 4},

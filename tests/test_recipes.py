@@ -6,17 +6,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from utils import recipes
-from utils.corpus import Corpus, Document, kept_out_ids
-from utils.model import (
+from utils.models.attention_only import (
     MODEL_NAMES,
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     load_model,
     model_record,
 )
-from utils.recipes import RECIPES, Recipe, grow, heldout_loss, main, train_recipe
-from utils.training import TrainConfig
+from utils.text.corpus import Corpus, Document, kept_out_ids
+from utils.training import recipes
+from utils.training.recipes import (
+    RECIPES,
+    Recipe,
+    grow,
+    heldout_loss,
+    main,
+    train_recipe,
+)
+from utils.training.trainer import TrainConfig
 
 SMALL = Recipe(
     AttentionOnlyConfig(
@@ -118,7 +125,7 @@ def test_new_tokens_are_like_the_known_ones():
 
 
 def test_a_recipe_with_fewer_tokens_first_trains_in_two_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.corpus.load_tokenizer", lambda d_vocab=None: None)
+    monkeypatch.setattr("utils.text.corpus.load_tokenizer", lambda d_vocab=None: None)
     recipe = replace(SMALL, first_tokens=30, first_steps=15)
     sizes = []
 
@@ -184,7 +191,7 @@ def test_heldout_loss_is_the_mean_over_all_predictions():
 
 
 def test_a_trained_model_is_saved_with_its_record(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.corpus.load_tokenizer", lambda d_vocab=None: None)
+    monkeypatch.setattr("utils.text.corpus.load_tokenizer", lambda d_vocab=None: None)
     run = train_recipe(SMALL, tmp_path / "model")
     record = model_record(tmp_path / "model")["record"]
     assert record["corpus"]["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from utils.state import read_state, state_path, update_state
+from utils.exercises.state import read_state, state_path, update_state
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from utils.tokenizer import (
+from utils.text.tokenizer import (
     ASSETS,
     START_ID,
     START_TOKEN,

@@ -15,10 +15,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from utils import training
-from utils.losses import unembedded_cross_entropy
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer
-from utils.training import (
+from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.training import trainer as training
+from utils.training.losses import unembedded_cross_entropy
+from utils.training.trainer import (
     CheckpointError,
     TrainConfig,
     TrainingError,

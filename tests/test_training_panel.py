@@ -18,12 +18,16 @@ from ipykernel.comm.comm import BaseComm
 from torch import nn
 
 from tests.test_widgets import Tags
-from utils.corpus import Corpus, Document
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
-from utils.recipes import Recipe
-from utils.records import Record
-from utils.tokenizer import load_tokenizer
-from utils.training import CheckpointError, TrainConfig, TrainingError, train
+from utils.models.attention_only import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+)
+from utils.text.corpus import Corpus, Document
+from utils.text.tokenizer import load_tokenizer
+from utils.training.recipes import Recipe
+from utils.training.records import Record
+from utils.training.trainer import CheckpointError, TrainConfig, TrainingError, train
 from utils.widgets import dynamics, small_pictures, snapshots, training_panel, turns
 
 V, HEADS, STEPS, EVERY = 300, 3, 27, 5

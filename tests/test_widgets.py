@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformer_lens import FactoredMatrix
 
-from utils import attention_view, widgets
-from utils.handmade import induction_model, random_model
-from utils.tokenizer import load_tokenizer
+from utils import widgets
+from utils.models.handmade import induction_model, random_model
+from utils.pictures import attention_view
+from utils.text.tokenizer import load_tokenizer
 from utils.widgets import (
     circuits,
     composition,
@@ -238,7 +239,7 @@ def test_a_ledger_shows_what_a_decomposition_leaves_out(model):
     "scales", [{(0, 1): 0.0}, {(0, 2): 0.3, (1, 0): 0.0}, {}, {(1, 2): 1.0}]
 )
 def test_turned_down_heads_against_weights_turned_down(bare, scales):
-    from utils.handmade import with_weights
+    from utils.models.handmade import with_weights
 
     tokens = torch.tensor([[0, 4, 9, 2, 7]])
     factors, W_O = torch.ones(2, 3), bare.W_O.clone()

@@ -13,21 +13,46 @@ TOO_NEW = (3, 15)
 # Command, the file that answers it, whether it needs the environment, what help says.
 # Files outside `utils` are reached late, by name, and listed only where they exist.
 COMMANDS = (
-    ("lab", "utils/lab.py", True, "open JupyterLab on your first chapter"),
-    ("lab --fresh ch2", "utils/lab.py", True, "set your copy aside, lay a new one"),
-    ("test", "utils/suite.py", True, "run every test; more words go to pytest"),
-    ("doctor", "utils/doctor.py", False, "check what a chapter needs, with fixes"),
-    ("train NAME", "utils/recipes.py", True, "train a shipped model again"),
-    ("hint NAME", "utils/exercises.py", True, "show the next hint of an exercise"),
-    ("solution NAME", "utils/exercises.py", True, "show the reference solution"),
-    ("progress", "utils/exercises.py", True, "show which exercises are done"),
-    ("sync", "utils/sync.py", True, "write the chapters' stubs from the solutions"),
+    ("lab", "utils/launcher/lab.py", True, "open JupyterLab on your first chapter"),
+    (
+        "lab --fresh ch2",
+        "utils/launcher/lab.py",
+        True,
+        "set your copy aside, lay a new",
+    ),
+    (
+        "test",
+        "utils/launcher/suite.py",
+        True,
+        "run all tests; more words go to pytest",
+    ),
+    (
+        "doctor",
+        "utils/launcher/doctor.py",
+        False,
+        "say what is missing, with fixes",
+    ),
+    ("train NAME", "utils/training/recipes.py", True, "train a shipped model again"),
+    (
+        "hint NAME",
+        "utils/exercises/engine.py",
+        True,
+        "show an exercise's next hint",
+    ),
+    ("solution NAME", "utils/exercises/engine.py", True, "show the reference solution"),
+    ("progress", "utils/exercises/engine.py", True, "show which exercises are done"),
+    (
+        "sync",
+        "utils/exercises/sync.py",
+        True,
+        "write the stubs from the solutions",
+    ),
     ("claims", "tests/claims.py", True, "measure the paper's statements"),
     ("records", "tests/records.py", True, "train the kept records again (hours)"),
     ("bench", "tests/bench.py", True, "measure times and memory; all for everything"),
 )
 # Modules that answer several commands are told which one was typed.
-NAMED_INSIDE = ("utils/exercises.py",)
+NAMED_INSIDE = ("utils/exercises/engine.py",)
 
 
 def version_problem(version):
@@ -53,7 +78,7 @@ def main(argv):
     # a chapter-like name could hide a module of the standard library.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [os.path.dirname(here)] + [p for p in sys.path if p != here]
-    from utils import environment
+    from utils.launcher import environment
 
     try:
         return run(argv, environment)

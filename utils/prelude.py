@@ -13,19 +13,26 @@ from torch import Tensor
 from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils import attention_view as views
-from utils import figures
-from utils.corpus import START_ID, PlantedLanguage, load_tokenizer, stdlib_corpus
-from utils.exercises import exercise, hint, predict, progress, solution
-from utils.handmade import with_weights
-from utils.model import (
+from utils.exercises.engine import (
+    exercise,
+    hint,
+    needs,
+    predict,
+    progress,
+    solution,
+)
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     as_bridge,
     load_model,
 )
-from utils.tokens import visible
-from utils.training import TrainConfig, next_token_loss, train
+from utils.models.handmade import with_weights
+from utils.pictures import attention_view as views
+from utils.pictures import figures
+from utils.text.corpus import START_ID, PlantedLanguage, load_tokenizer, stdlib_corpus
+from utils.text.tokens import visible
+from utils.training.trainer import TrainConfig, next_token_loss, train
 
 __all__ = [
     "START_ID",
@@ -46,6 +53,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "math",
+    "needs",
     "next_token_loss",
     "predict",
     "progress",

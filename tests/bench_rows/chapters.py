@@ -16,9 +16,9 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from tests.bench_rows import Row
 from tests.bench_rows.start import PEAK_MEMORY
-from utils.environment import ROOT
-from utils.suite import test_environment
-from utils.sync import solved_copy
+from utils.exercises.sync import solved_copy
+from utils.launcher.environment import ROOT
+from utils.launcher.suite import test_environment
 
 __all__ = ["chapter_rows", "run_chapter"]
 

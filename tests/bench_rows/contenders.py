@@ -21,10 +21,10 @@ from transformer_lens import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools import training as lens_training
 
-from utils.corpus import BatchFunction, stdlib_corpus
-from utils.model import AttentionOnlyTransformer
-from utils.recipes import Recipe
-from utils.training import Run, next_token_loss, train
+from utils.models.attention_only import AttentionOnlyTransformer
+from utils.text.corpus import BatchFunction, stdlib_corpus
+from utils.training.recipes import Recipe
+from utils.training.trainer import Run, next_token_loss, train
 
 __all__ = ["FullLogits", "QuickLoss", "native_model", "ours", "theirs"]
 

@@ -24,8 +24,8 @@ from tests.bench_rows.contenders import (
     ours,
     theirs,
 )
-from utils.model import AttentionOnlyTransformer, as_bridge
-from utils.recipes import Recipe
+from utils.models.attention_only import AttentionOnlyTransformer, as_bridge
+from utils.training.recipes import Recipe
 
 __all__ = ["LADDER", "THRESHOLD", "Outcome", "Watch", "induction_rows"]
 

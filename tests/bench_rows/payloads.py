@@ -4,8 +4,8 @@ import circuitsvis
 import torch
 
 from tests.bench_rows import Row, ratio_text
-from utils import attention_view as views
-from utils import figures
+from utils.pictures import attention_view as views
+from utils.pictures import figures
 
 __all__ = ["payloads"]
 

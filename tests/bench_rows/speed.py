@@ -14,8 +14,8 @@ import torch
 
 from tests.bench_rows import Row, alternately, middle, ratio_text
 from tests.bench_rows.contenders import ours, theirs
-from utils.model import AttentionOnlyConfig
-from utils.recipes import Recipe
+from utils.models.attention_only import AttentionOnlyConfig
+from utils.training.recipes import Recipe
 
 __all__ = ["layer_shapes", "matmul_rate", "resume", "step_flops", "throughput"]
 

@@ -5,7 +5,7 @@ import sys
 import time
 
 from tests.bench_rows import Row, alternately, middle, ratio_text
-from utils import environment
+from utils.launcher import environment
 
 __all__ = ["PEAK_MEMORY", "start_of_a_chapter"]
 

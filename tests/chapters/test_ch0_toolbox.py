@@ -19,16 +19,16 @@ from solutions.ch0_toolbox import (
 )
 from utils import prelude
 from utils.checks import find_prediction
-from utils.corpus import load_tokenizer, stdlib_corpus
-from utils.exercises import run_check
-from utils.handmade import random_model
-from utils.model import (
+from utils.exercises.engine import run_check
+from utils.exercises.sync import CHAPTERS
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     as_bridge,
     load_model,
 )
-from utils.sync import CHAPTERS
+from utils.models.handmade import random_model
+from utils.text.corpus import load_tokenizer, stdlib_corpus
 
 TOKENS = torch.tensor([[0, 5, 12, 5, 1], [0, 3, 3, 9, 11], [0, 7, 2, 2, 4]])
 HEADS = [(0, 0), (0, 2), (1, 1), (1, 2)]

@@ -21,8 +21,8 @@ from solutions.ch1_residual_stream import (
     scores_from_qk,
     virtual_weight,
 )
-from utils.exercises import run_check
-from utils.handmade import random_model, with_weights
+from utils.exercises.engine import run_check
+from utils.models.handmade import random_model, with_weights
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "ch1_residual_stream.ipynb"
 TOKENS = torch.tensor([[0, 3, 12, 7, 3, 9], [0, 8, 1, 1, 5, 2]])

@@ -12,16 +12,16 @@ from solutions.ch2_zero_layer import (
     top_bigrams,
 )
 from tests import oracles
-from utils.corpus import PlantedLanguage, stdlib_corpus
-from utils.exercises import run_check
-from utils.handmade import model_from_table, random_model
-from utils.model import (
+from utils.exercises.engine import run_check
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     as_bridge,
     load_model,
 )
-from utils.training import TrainConfig, next_token_loss, train
+from utils.models.handmade import model_from_table, random_model
+from utils.text.corpus import PlantedLanguage, stdlib_corpus
+from utils.training.trainer import TrainConfig, next_token_loss, train
 
 D_VOCAB = 4096
 

@@ -24,14 +24,14 @@ from solutions.ch3_one_layer import (
     svd_of_product,
     top_skip_trigrams,
 )
-from utils.exercises import run_check
-from utils.handmade import random_model, with_weights
-from utils.model import (
+from utils.exercises.engine import run_check
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     as_bridge,
     load_model,
 )
+from utils.models.handmade import random_model, with_weights
 
 
 def some_tokens(n_rows: int, length: int, d_vocab: int, seed: int = 0) -> torch.Tensor:

@@ -22,10 +22,10 @@ from solutions.ch4_two_layer import (
     value_weighted_pattern,
     virtual_head,
 )
-from utils.corpus import stdlib_corpus
-from utils.exercises import run_check
-from utils.handmade import previous_token_model, random_model, with_weights
-from utils.model import load_model
+from utils.exercises.engine import run_check
+from utils.models.attention_only import load_model
+from utils.models.handmade import previous_token_model, random_model, with_weights
+from utils.text.corpus import stdlib_corpus
 
 
 def some_tokens(d_vocab: int, batch: int, length: int, seed: int = 0):

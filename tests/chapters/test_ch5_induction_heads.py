@@ -29,8 +29,8 @@ from solutions.ch5_induction_heads import (
     repeated_tokens,
     same_matching_score,
 )
-from utils.exercises import run_check
-from utils.handmade import (
+from utils.exercises.engine import run_check
+from utils.models.handmade import (
     decoy_model,
     induction_model,
     model_from_weights,

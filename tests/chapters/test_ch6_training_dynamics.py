@@ -19,9 +19,13 @@ from solutions.ch6_training_dynamics import (
     phase_change_step,
     smear_keys,
 )
-from utils.exercises import run_check
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
-from utils.records import load_record, load_seed
+from utils.exercises.engine import run_check
+from utils.models.attention_only import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+)
+from utils.training.records import load_record, load_seed
 
 
 def numbers(*shape, seed):

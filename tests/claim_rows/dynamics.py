@@ -15,7 +15,7 @@ from solutions.ch4_two_layer import k_composition, q_composition
 from solutions.ch6_training_dynamics import loss_trajectory, phase_change_step
 from tests.claim_rows import Claim
 from tests.claim_rows.shared import best_head, count, record
-from utils.records import load_seed
+from utils.training.records import load_seed
 
 __all__ = ["CLAIMS"]
 

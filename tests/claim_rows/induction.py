@@ -19,14 +19,14 @@ from solutions.ch5_induction_heads import (
 )
 from tests.claim_rows import Claim
 from tests.claim_rows.shared import counts, pair_vocab, shipped, untrained_like
-from utils.corpus import START_ID
-from utils.handmade import (
+from utils.models.handmade import (
     induction_model,
     model_from_weights,
     with_made_up_tokens,
     with_weights,
 )
-from utils.recipes import RECIPES
+from utils.text.corpus import START_ID
+from utils.training.recipes import RECIPES
 
 __all__ = ["CLAIMS"]
 

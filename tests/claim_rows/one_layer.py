@@ -28,15 +28,15 @@ from tests.claim_rows.skip_trigrams import (
     token_frequencies,
     verified_skip_trigrams,
 )
-from utils.corpus import START_ID, PlantedLanguage
-from utils.handmade import with_weights
-from utils.model import (
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     as_bridge,
     load_model,
 )
-from utils.training import TrainConfig, train
+from utils.models.handmade import with_weights
+from utils.text.corpus import START_ID, PlantedLanguage
+from utils.training.trainer import TrainConfig, train
 
 __all__ = ["CLAIMS"]
 

@@ -20,10 +20,14 @@ from tests.claim_rows.skip_trigrams import (
     interval,
     token_frequencies,
 )
-from utils.corpus import START_ID, PlantedLanguage
-from utils.handmade import with_weights
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
-from utils.training import TrainConfig, train
+from utils.models.attention_only import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+)
+from utils.models.handmade import with_weights
+from utils.text.corpus import START_ID, PlantedLanguage
+from utils.training.trainer import TrainConfig, train
 
 __all__ = ["CLAIMS"]
 

@@ -22,8 +22,8 @@ from solutions.ch1_residual_stream import (
 from solutions.ch3_one_layer import svd_of_product
 from tests.claim_rows import Claim
 from tests.claim_rows.shared import pair_vocab, rows, shipped
-from utils.handmade import with_weights
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.models.handmade import with_weights
 
 __all__ = ["CLAIMS"]
 

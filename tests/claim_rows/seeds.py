@@ -27,7 +27,7 @@ from solutions.ch5_induction_heads import (
 )
 from tests.claim_rows import Claim
 from tests.claim_rows.shared import best_head, count, record, rows
-from utils.records import load_seed
+from utils.training.records import load_seed
 
 __all__ = ["CLAIMS"]
 

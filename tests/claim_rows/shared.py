@@ -8,15 +8,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.corpus import stdlib_corpus
-from utils.model import (
+from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
     as_bridge,
     load_model,
     model_record,
 )
-from utils.records import Record, load_record
+from utils.text.corpus import stdlib_corpus
+from utils.training.records import Record, load_record
 
 __all__ = [
     "D_VOCAB",

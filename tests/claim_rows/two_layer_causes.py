@@ -28,8 +28,8 @@ from tests.claim_rows.two_layer_terms import (
     previous,
     text,
 )
-from utils.batches import Windows
-from utils.corpus import stdlib_corpus
+from utils.text.batches import Windows
+from utils.text.corpus import stdlib_corpus
 
 __all__ = ["CLAIMS"]
 

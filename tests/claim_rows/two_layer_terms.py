@@ -23,8 +23,8 @@ from solutions.ch4_two_layer import (
 )
 from tests.claim_rows import Claim
 from tests.claim_rows.shared import pair_vocab, rows, shipped, untrained_like
-from utils.corpus import START_ID
-from utils.handmade import previous_token_model, random_model
+from utils.models.handmade import previous_token_model, random_model
+from utils.text.corpus import START_ID
 
 __all__ = ["CLAIMS"]
 

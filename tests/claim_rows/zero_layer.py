@@ -12,9 +12,13 @@ from solutions.ch2_zero_layer import (
 )
 from tests.claim_rows import Claim
 from tests.claim_rows.shared import D_VOCAB, counts, rows, shipped
-from utils.corpus import PlantedLanguage
-from utils.model import AttentionOnlyConfig, AttentionOnlyTransformer, as_bridge
-from utils.training import TrainConfig, next_token_loss, train
+from utils.models.attention_only import (
+    AttentionOnlyConfig,
+    AttentionOnlyTransformer,
+    as_bridge,
+)
+from utils.text.corpus import PlantedLanguage
+from utils.training.trainer import TrainConfig, next_token_loss, train
 
 __all__ = ["CLAIMS"]
 

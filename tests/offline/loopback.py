@@ -1,7 +1,7 @@
 """Brings up `lo` in a new network namespace, then becomes the given program.
 
-Called by `utils/suite.py` as `unshare -rn python loopback.py PROGRAM...`. The `ip` tool
-is not on every machine, so this asks the kernel itself.
+Called by `utils/launcher/suite.py` as `unshare -rn python loopback.py PROGRAM...`.
+The `ip` tool is not on every machine, so this asks the kernel itself.
 """
 
 import fcntl

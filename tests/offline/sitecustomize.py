@@ -1,9 +1,9 @@
 """Refuses every network address but this computer's own.
 
 Python imports a file of this name by itself at the start of every process that has
-this folder on PYTHONPATH; `utils/suite.py` and `tests/conftest.py` put it there where
-a network namespace is not allowed. An audit hook sees the calls of every library that
-goes through Python's sockets, and cannot be removed again.
+this folder on PYTHONPATH; `utils/launcher/suite.py` and `tests/conftest.py` put it
+there where a network namespace is not allowed. An audit hook sees the calls of every
+library that goes through Python's sockets, and cannot be removed again.
 """
 
 import ipaddress

@@ -1,15 +1,21 @@
 """What a check is made of, and where to find one by the exercise's name.
 
-Each chapter has a file here, `utils/checks/chN_x.py`, with two tuples: `CHECKS`, in the
-order of the chapter, and `PREDICTIONS`. `utils/exercises.py` runs them. A check never
-sees the course's solutions: an answer cannot be its own judge.
+Each chapter has a folder here, `utils/checks/chN_x/`, and in it one file an exercise:
+`direct_path.py` holds the judge, the hints and the known mistakes of `direct_path` and
+offers them as `CHECK`. What several files of a chapter need stands in its `shared.py`,
+its questions in `predictions.py`. The order of the exercises is the notebook's.
+
+Expected values are worked out here once more and not taken from the course's solutions:
+an answer cannot be its own judge. So `utils.checks` never reaches `solutions`.
 """
 
 import importlib
-import pkgutil
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 __all__ = [
     "Check",
@@ -18,10 +24,17 @@ __all__ = [
     "Prediction",
     "Wrong",
     "chapter_of",
+    "chapters",
+    "exercises_of",
     "find_check",
     "find_prediction",
-    "load_chapters",
+    "predictions_of",
 ]
+
+HERE = Path(__file__).parent
+NOTEBOOKS = HERE.parents[1] / "chapters"
+NO_EXERCISES = ("__init__", "shared", "predictions")
+EXERCISE_CELL = re.compile(r"\A@exercise\ndef (\w+)\(")
 
 
 class Wrong(Exception):
@@ -30,11 +43,18 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong implementation, and the sentence that names the misconception."""
+    """A wrong implementation, and the sentence that names the misconception.
+
+    It is recognised when it gives what the answer gave on the same inputs. Where there
+    are many ways to make the same mistake, another constant for instance, `matches`
+    asks the answer itself: it calls it on inputs of its own and says whether it behaves
+    so.
+    """
 
     name: str
     says: str
     function: Callable
+    matches: Callable[[Callable], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,43 +95,69 @@ class Prediction:
 
 
 @cache
-def load_chapters() -> dict[str, object]:
-    """The chapters that have checks: stem such as "ch2_zero_layer" -> module."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
-    return {
-        name: importlib.import_module(f"{__name__}.{name}")
-        for name in names
-        if name.startswith("ch")
-    }
+def chapters() -> tuple[str, ...]:
+    """The chapters that have checks, in order: "ch0_toolbox", ..."""
+    return tuple(sorted(path.name for path in HERE.glob("ch*_*") if path.is_dir()))
 
 
-def find_check(name: str) -> Check:
-    """The check of an exercise. Raises KeyError with the names there are."""
-    return _find("CHECKS", name, "exercise")
+@cache
+def exercises_of(stem: str) -> tuple[str, ...]:
+    """The names of a chapter's exercises, in the order of its notebook.
+
+    Without the notebooks, as when the course is installed as a library, by name.
+    """
+    files = sorted(path.stem for path in (HERE / stem).glob("*.py"))
+    names = [name for name in files if name not in NO_EXERCISES]
+    order = _order_in_notebook(NOTEBOOKS / f"{stem}.ipynb")
+    known = [name for name in order if name in names]
+    return (*known, *(name for name in names if name not in known))
 
 
-def find_prediction(name: str) -> Prediction:
-    """The prediction of this name. Raises KeyError with the names there are."""
-    return _find("PREDICTIONS", name, "prediction")
+@cache
+def predictions_of(stem: str) -> tuple[Prediction, ...]:
+    """The predictions of a chapter."""
+    if not (HERE / stem / "predictions.py").exists():
+        return ()
+    return importlib.import_module(f"{__name__}.{stem}.predictions").PREDICTIONS
 
 
 def chapter_of(name: str) -> str:
     """The stem of the chapter an exercise or prediction belongs to."""
-    for stem, module in load_chapters().items():
-        entries = (*module.CHECKS, *module.PREDICTIONS)
-        if any(entry.name == name for entry in entries):
+    for stem in chapters():
+        if name in exercises_of(stem):
+            return stem
+    for stem in chapters():
+        if any(prediction.name == name for prediction in predictions_of(stem)):
             return stem
     raise KeyError(f"No chapter has an exercise or prediction named {name!r}.")
 
 
-def _find(kind: str, name: str, word: str):
-    entries = {
-        entry.name: entry
-        for module in load_chapters().values()
-        for entry in getattr(module, kind)
-    }
-    if name not in entries:
-        raise KeyError(
-            f"There is no {word} named {name!r}. There are: {', '.join(entries)}."
-        )
-    return entries[name]
+def find_check(name: str) -> Check:
+    """The check of an exercise. Raises KeyError with the names there are."""
+    for stem in chapters():
+        if name in exercises_of(stem):
+            return importlib.import_module(f"{__name__}.{stem}.{name}").CHECK
+    raise _unknown("exercise", name, [n for s in chapters() for n in exercises_of(s)])
+
+
+def find_prediction(name: str) -> Prediction:
+    """The prediction of this name. Raises KeyError with the names there are."""
+    known = {p.name: p for stem in chapters() for p in predictions_of(stem)}
+    if name not in known:
+        raise _unknown("prediction", name, list(known))
+    return known[name]
+
+
+def _order_in_notebook(path: Path) -> list[str]:
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError):
+        return []
+    found = [EXERCISE_CELL.match("".join(cell["source"])) for cell in cells]
+    return [match[1] for match in found if match]
+
+
+def _unknown(word: str, name: str, names: list[str]) -> KeyError:
+    return KeyError(
+        f"There is no {word} named {name!r}. There are: {', '.join(names)}."
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.tokens import visible
+from utils.text.tokens import visible
 from utils.widgets.parts import (
     Ask,
     Explorer,

@@ -1,8 +1,8 @@
 """A page whose marked parts can be clicked.
 
 Called by the explorers that have something to choose in a picture. The marks are
-`data-pick` attributes, which `utils.svg` writes for a figure's `meta`; clicks.js sends
-their names.
+`data-pick` attributes, which `utils.pictures.svg` writes for a figure's `meta`;
+clicks.js sends their names.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils import figures
+from utils.pictures import figures
 from utils.widgets.clicks import ClickPage, mark_picked
 from utils.widgets.parts import (
     Ask,

@@ -18,12 +18,12 @@ from IPython import get_ipython
 from IPython.display import display
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils import figures
-from utils.model import as_bridge
-from utils.recipes import CHECKPOINTS, Recipe
-from utils.records import Record
-from utils.tokenizer import load_tokenizer
-from utils.training import Run, asking_to_stop
+from utils.models.attention_only import as_bridge
+from utils.pictures import figures
+from utils.text.tokenizer import load_tokenizer
+from utils.training.recipes import CHECKPOINTS, Recipe
+from utils.training.records import Record
+from utils.training.trainer import Run, asking_to_stop
 from utils.widgets.dynamics_page import View, draw_view, shown
 from utils.widgets.parts import Explorer, Page, button, choice, paragraph
 from utils.widgets.snapshots import Measure, Story, story_of_record
@@ -150,7 +150,7 @@ class TrainingPanel(Explorer):
     def train(self) -> None:
         """Train all arms from where they are; blocks until done, stopped, interrupted.
 
-        Raises what `utils.training.train` raises; the panel says it too.
+        Raises what `utils.training.trainer.train` raises; the panel says it too.
         """
         self._must_be_idle()
         self._show_once()

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from utils import figures
-from utils.tokens import visible_all
+from utils.pictures import figures
+from utils.text.tokens import visible_all
 from utils.widgets.parts import Page, paragraph
 from utils.widgets.small_pictures import (
     Line,

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils import figures
-from utils.tokens import visible
+from utils.pictures import figures
+from utils.text.tokens import visible
 from utils.widgets.parts import (
     MARKED,
     Explorer,

@@ -21,9 +21,9 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils import figures
-from utils.svg import blend, static_svg
-from utils.tokens import visible, visible_all
+from utils.pictures import figures
+from utils.pictures.svg import blend, static_svg
+from utils.text.tokens import visible, visible_all
 
 __all__ = [
     "Ask",

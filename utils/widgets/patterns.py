@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils import attention_view, figures
-from utils.attention_view import AttentionView
+from utils.pictures import attention_view, figures
+from utils.pictures.attention_view import AttentionView
 from utils.widgets.parts import (
     Explorer,
     Page,

@@ -11,9 +11,9 @@ from html import escape
 
 import numpy as np
 
-from utils import figures
-from utils.svg import color_ramp, nice_ticks, png_data_uri
-from utils.tokens import visible_all
+from utils.pictures import figures
+from utils.pictures.svg import color_ramp, nice_ticks, png_data_uri
+from utils.text.tokens import visible_all
 
 __all__ = ["Line", "attention_picture", "curves_picture", "legend"]
 

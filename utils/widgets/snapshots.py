@@ -16,8 +16,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.records import Record
-from utils.tokenizer import load_tokenizer
+from utils.text.tokenizer import load_tokenizer
+from utils.training.records import Record
 from utils.widgets.parts import Ask, learner_call, token_strings
 
 __all__ = [

@@ -16,11 +16,11 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.corpus import stdlib_corpus
-from utils.model import AttentionOnlyTransformer, as_bridge
-from utils.recipes import Recipe
-from utils.tokenizer import load_tokenizer
-from utils.training import Run, StepState, train
+from utils.models.attention_only import AttentionOnlyTransformer, as_bridge
+from utils.text.corpus import stdlib_corpus
+from utils.text.tokenizer import load_tokenizer
+from utils.training.recipes import Recipe
+from utils.training.trainer import Run, StepState, train
 from utils.widgets.snapshots import (
     Measure,
     Snapshot,

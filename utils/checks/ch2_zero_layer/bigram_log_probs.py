@@ -1,0 +1,129 @@
+"""Chapter 2, `bigram_log_probs`: judge, known mistakes and hints."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch2_zero_layer import shared
+
+__all__ = ["CHECK"]
+
+
+SMALL_TEXT = [[0, 4, 1, 4, 1, 6, 2], [0, 1, 4, 4, 2, 2, 6], [0, 3, 4, 1, 5, 4, 1]]
+
+
+def judge_bigram_log_probs(answer) -> None:
+    text = torch.tensor(SMALL_TEXT)
+    for d_vocab, pseudocount in ((7, 1.0), (9, 0.25)):
+        result = answer(text, d_vocab, pseudocount)
+        table = expect.tensor(result, current=d_vocab, next=d_vocab)
+        expect.close(
+            table.exp().sum(1),
+            torch.ones(d_vocab),
+            "Each row should hold log probabilities: their exponentials sum to 1.",
+        )
+        expect.close(
+            table,
+            _counted_by_hand(SMALL_TEXT, d_vocab, pseudocount),
+            "Some log probabilities do not match a count by hand.",
+        )
+
+
+def _counted_by_hand(rows: list[list[int]], d_vocab: int, extra: float) -> Tensor:
+    """The definition, one pair of neighbours at a time."""
+    counts = [[extra] * d_vocab for _ in range(d_vocab)]
+    for row in rows:
+        for here, after in zip(row, row[1:], strict=False):
+            counts[here][after] += 1
+    table = [[math.log(c / sum(row)) for c in row] for row in counts]
+    return torch.tensor(table, dtype=torch.float64)
+
+
+def bigrams_transposed(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens, d_vocab).T + pseudocount
+    return (counts / counts.sum(1, keepdim=True)).log()
+
+
+def bigrams_over_columns(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens, d_vocab) + pseudocount
+    return (counts / counts.sum(0, keepdim=True)).log()
+
+
+def bigrams_without_log(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens, d_vocab) + pseudocount
+    return counts / counts.sum(1, keepdim=True)
+
+
+def bigrams_without_pseudocount(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens, d_vocab)
+    return (counts / counts.sum(1, keepdim=True)).log()
+
+
+def bigrams_across_rows(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens.reshape(1, -1), d_vocab) + pseudocount
+    return (counts / counts.sum(1, keepdim=True)).log()
+
+
+def bigrams_joint(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens, d_vocab) + pseudocount
+    return (counts / counts.sum()).log()
+
+
+CHECK = Check(
+    name="bigram_log_probs",
+    judge=judge_bigram_log_probs,
+    hints=(
+        "You need a d_vocab by d_vocab table of counts. Every token and its right-hand "
+        "neighbour add one to a cell.",
+        "`tokens[:, :-1]` are the current tokens and `tokens[:, 1:]` their followers. "
+        "Number the cells row by row: cell (i, j) is number `i * d_vocab + j`. Then "
+        "`torch.bincount` counts all pairs at once.",
+        "`pairs = current * d_vocab + following`, then "
+        "`counts = torch.bincount(pairs, minlength=d_vocab**2).view(d_vocab, d_vocab) "
+        "+ pseudocount`. Divide each row by its sum and take the log.",
+    ),
+    mistakes=(
+        Mistake(
+            "transposed",
+            "Your table is transposed. Row i should be the distribution of the token "
+            "after token i; yours holds what came before it.",
+            bigrams_transposed,
+        ),
+        Mistake(
+            "normalised over columns",
+            "You divided each column by its sum. A column collects different current "
+            "tokens; each row has to sum to 1.",
+            bigrams_over_columns,
+        ),
+        Mistake(
+            "no log",
+            "These are the probabilities. Take their logarithm.",
+            bigrams_without_log,
+        ),
+        Mistake(
+            "no pseudocount",
+            "The pseudocount is missing. A pair that was never seen gets probability "
+            "zero, whose log is minus infinity.",
+            bigrams_without_pseudocount,
+        ),
+        Mistake(
+            "across rows",
+            "You counted the last token of a row and the first of the next as "
+            "neighbours. Rows are separate pieces of text.",
+            bigrams_across_rows,
+        ),
+        Mistake(
+            "joint",
+            "You divided by the number of all pairs, which gives P(current, next). For "
+            "P(next | current) divide each row by its own sum.",
+            bigrams_joint,
+        ),
+    ),
+    passed=(
+        "Checked against a count by hand, for two vocabulary sizes and two "
+        "pseudocounts. Dividing a row by its sum turns counts into P(next | current), "
+        "and that is all a model can know that sees one token."
+    ),
+)

@@ -1,0 +1,155 @@
+"""Chapter 5, `ideal_pattern_recovery`: judge, known mistakes and hints."""
+
+import torch
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch5_induction_heads import shared
+from utils.models.handmade import (
+    random_model,
+)
+
+__all__ = ["CHECK"]
+
+
+def judge_ideal_pattern_recovery(answer) -> None:
+    tokens = shared.rows(13, 5, 2, batch=3, seed=4)
+    back = torch.eye(11).roll(-1, 1).expand(3, -1, -1)
+    spread = (torch.ones(11, 11).tril() / torch.arange(1, 12)[:, None]).expand(
+        3, 11, 11
+    )
+    cases = (
+        (3, {(0, 1): back}, 1),
+        (5, {(0, 1): back, (1, 2): spread, (1, 0): back}, 7),
+    )
+    for seed, patterns, first in cases:
+        model = random_model(2, seed, d_vocab=13)
+        share = expect.number(answer(model, tokens, patterns, first))
+        nothing = {place: torch.zeros(3, 11, 11) for place in patterns}
+        as_it_is, as_told, without = (
+            shared.losses(shared.by_hand(model, tokens, forced=forced)[0], tokens)[
+                :, first - 1 :
+            ].mean()
+            for forced in ({}, patterns, nothing)
+        )
+        expect.close(
+            share,
+            ((without - as_told) / (without - as_it_is)).item(),
+            f"With {len(patterns)} heads and first={first} the share does not match a "
+            "forward pass by hand.",
+            rtol=1e-3,
+        )
+
+
+def _told(model, tokens, patterns, factor, first=1, by_layer=False):
+    hooks = []
+    for (layer, head), pattern in patterns.items():
+
+        def attend(own, hook, head=head, pattern=pattern):
+            forced = own.clone()
+            heads = slice(None) if by_layer else slice(head, head + 1)
+            forced[:, heads] = factor * pattern[:, None]
+            return forced
+
+        hooks.append((f"blocks.{layer}.attn.hook_pattern", attend))
+    logits = model.run_with_hooks(tokens, fwd_hooks=hooks)
+    return shared.losses(logits, tokens)[:, first - 1 :].mean()
+
+
+def _plain(model, tokens, first=1):
+    return shared.losses(model(tokens), tokens)[:, first - 1 :].mean()
+
+
+def recovery_upside_down(model, tokens, patterns, first=1):
+    told = _told(model, tokens, patterns, 1.0, first)
+    without = _told(model, tokens, patterns, 0.0, first)
+    return (without - _plain(model, tokens, first)) / (without - told)
+
+
+def recovery_lost(model, tokens, patterns, first=1):
+    told, plain = (
+        _told(model, tokens, patterns, 1.0, first),
+        _plain(model, tokens, first),
+    )
+    return (told - plain) / (_told(model, tokens, patterns, 0.0, first) - plain)
+
+
+def recovery_as_ratio(model, tokens, patterns, first=1):
+    return _plain(model, tokens, first) / _told(model, tokens, patterns, 1.0, first)
+
+
+def recovery_whole_layer(model, tokens, patterns, first=1):
+    told = _told(model, tokens, patterns, 1.0, first, by_layer=True)
+    without = _told(model, tokens, patterns, 0.0, first, by_layer=True)
+    return (without - told) / (without - _plain(model, tokens, first))
+
+
+def recovery_shifted(model, tokens, patterns, first=1):
+    return _recovery(model, tokens, patterns, first + 1)
+
+
+def recovery_everywhere(model, tokens, patterns, first=1):
+    return _recovery(model, tokens, patterns, 1) + 0.0 * first
+
+
+def _recovery(model, tokens, patterns, first):
+    without = _told(model, tokens, patterns, 0.0, first)
+    told = _told(model, tokens, patterns, 1.0, first)
+    return (without - told) / (without - _plain(model, tokens, first))
+
+
+CHECK = Check(
+    name="ideal_pattern_recovery",
+    judge=judge_ideal_pattern_recovery,
+    hints=(
+        "Run the model three times: untouched, with the patterns you were given, and "
+        "with those heads silent.",
+        "A hook on `blocks.{layer}.attn.hook_pattern` gets [batch, head, query, key]. "
+        "Return a copy in which one head's pattern is replaced. A pattern of zeros "
+        "makes a head write nothing. All named heads change in the same run.",
+        "For each head append `(name, hook)` to a list and call "
+        "`model.run_with_hooks(tokens, fwd_hooks=hooks)`. Inside a loop give the hook "
+        "its values as defaults: `def attend(own, hook, head=head, pattern=pattern)`. "
+        "Token `first` is column `first - 1` of the losses.",
+    ),
+    mistakes=(
+        Mistake(
+            "upside down",
+            "Your fraction is upside down. What the ideal pattern gives back stands on "
+            "top, what the real heads give below.",
+            recovery_upside_down,
+        ),
+        Mistake(
+            "what is lost",
+            "This is the share that is lost. Its complement is asked for: 1 when the "
+            "ideal pattern is as good as the real one.",
+            recovery_lost,
+        ),
+        Mistake(
+            "ratio of losses",
+            "You divided two losses. A loss has no natural zero here; compare gains "
+            "over the model without these heads.",
+            recovery_as_ratio,
+        ),
+        Mistake(
+            "whole layer",
+            "You changed every head of the layer. Only the named heads attend as told.",
+            recovery_whole_layer,
+        ),
+        Mistake(
+            "one column late",
+            "You begin one token late. Token number `first` is column `first - 1` of "
+            "the losses.",
+            recovery_shifted,
+        ),
+        Mistake(
+            "all tokens",
+            "You average over all tokens. Only tokens[:, first:] count.",
+            recovery_everywhere,
+        ),
+    ),
+    passed=(
+        "Checked against a forward pass by hand, with one head and with three heads in "
+        "two layers. It turns the sentence 'this head just does so and so' into a "
+        "number."
+    ),
+)

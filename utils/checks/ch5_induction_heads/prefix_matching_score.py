@@ -1,0 +1,162 @@
+"""Chapter 5, `prefix_matching_score`: judge, known mistakes and hints."""
+
+import torch
+from torch import Tensor
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch5_induction_heads import shared
+from utils.models.handmade import (
+    induction_model,
+    random_model,
+)
+
+__all__ = ["CHECK"]
+
+
+def judge_prefix_matching_score(answer) -> None:
+    # Accidental repeats, one of them on the spot, have targets as well.
+    mixed = torch.tensor([[0, 4, 2, 4, 4, 6, 2, 9, 4], [0, 1, 1, 3, 5, 3, 5, 3, 8]])
+    for seed, tokens in (
+        (0, shared.rows(13, 3, 3)),
+        (1, shared.rows(13, 5, 2)),
+        (2, mixed),
+    ):
+        model = random_model(2, seed, d_vocab=13)
+        score = expect.tensor(answer(model, tokens), layer=2, head=3)
+        expect.close(
+            score,
+            _pointed_at_by_hand(model, tokens),
+            "The scores do not match a count by hand, query after query.",
+        )
+    perfect = answer(induction_model(), shared.rows(13, 6, 3, seed=3))
+    expect.close(
+        expect.tensor(perfect, layer=2, head=3)[1, 2],
+        1.0,
+        "A hand-made induction head that spreads its attention over two targets of the "
+        "third copy should score 1.",
+        atol=0.01,
+    )
+
+
+def _pointed_at_by_hand(model, tokens: Tensor) -> Tensor:
+    _, _, patterns, _ = shared.by_hand(model, tokens)
+    means = {}
+    for place, pattern in patterns.items():
+        sums = []
+        for row, ids in enumerate(tokens.tolist()):
+            for i in range(len(ids)):
+                targets = [j for j in range(1, i + 1) if ids[j - 1] == ids[i]]
+                if targets:
+                    sums.append(sum(pattern[row, i, j].item() for j in targets))
+        means[place] = sum(sums) / len(sums)
+    return shared.per_head(model, means)
+
+
+def _target_mask(tokens: Tensor, shift: int) -> Tensor:
+    """[batch, query, key]: keys `shift` after an earlier copy of the query's token."""
+    batch, length = tokens.shape
+    mask = torch.zeros(batch, length, length, dtype=torch.bool)
+    for i in range(length):
+        for p in range(i):
+            if 0 <= p + shift <= i:
+                mask[:, i, p + shift] |= tokens[:, i] == tokens[:, p]
+    return mask
+
+
+def _mean_on(model, tokens: Tensor, mask: Tensor) -> Tensor:
+    sums = (shared.patterns(model, tokens) * mask[:, None]).sum(-1).transpose(2, 3)
+    return sums[:, mask.any(-1)].mean(1)
+
+
+def score_of_duplicates(model, tokens):
+    return _mean_on(model, tokens, _target_mask(tokens, 0))
+
+
+def score_as_published(model, tokens):
+    mask = _target_mask(tokens, -1)
+    return _mean_on(model, tokens, mask)
+
+
+def score_per_cell(model, tokens):
+    mask = _target_mask(tokens, 1)
+    cells = shared.patterns(model, tokens).transpose(1, 2)[:, :, mask]
+    return cells.mean(-1)
+
+
+def score_over_all_queries(model, tokens):
+    mask = _target_mask(tokens, 1)
+    return (shared.patterns(model, tokens) * mask[:, None]).sum(-1).mean((1, 3))
+
+
+def score_of_nearest(model, tokens):
+    mask = _target_mask(tokens, 1)
+    places = torch.arange(tokens.shape[1])
+    nearest = (mask * places).max(-1, keepdim=True).values
+    return _mean_on(model, tokens, mask & (places == nearest))
+
+
+def score_two_further(model, tokens):
+    return _mean_on(model, tokens, _target_mask(tokens, 2))
+
+
+CHECK = Check(
+    name="prefix_matching_score",
+    judge=judge_prefix_matching_score,
+    hints=(
+        "First build a mask of the cells (query, key) that induction points at. It "
+        "depends on the tokens only, not on the model.",
+        "`tokens[:, :, None] == tokens[:, None, :-1]` compares every query's token "
+        "with the token at j - 1, for j from 1 on. Keep j <= i with `tril`. Multiply "
+        "a pattern by the mask, and sum over keys.",
+        "`mask = torch.zeros(batch, pos, pos, dtype=torch.bool)`, `mask[:, :, 1:] = "
+        "...`, `mask = mask.tril()`. For each layer `(cache['pattern', layer] * "
+        "mask[:, None]).sum(-1)` is [batch, head, query]; average it over the places "
+        "where `mask.any(-1)` is true.",
+    ),
+    mistakes=(
+        Mistake(
+            "duplicate tokens",
+            "You measure attention to the earlier copy of the current token itself, "
+            "the stripe at -L on a repeat. That is a duplicate-token head. Induction "
+            "attends to the token **after** it, the stripe at -(L - 1).",
+            score_of_duplicates,
+        ),
+        Mistake(
+            "as the published sentence says",
+            "You measure attention to the token **before** the earlier copy, the "
+            "stripe at -(L + 1). That is what one sentence of the published "
+            "definition says if read literally, but it is a slip: what is meant is "
+            "the token that would come next, one after the copy.",
+            score_as_published,
+        ),
+        Mistake(
+            "per cell",
+            "You average over cells. A head that spreads its attention over two right "
+            "targets would get one half. Add up per query first, then average.",
+            score_per_cell,
+        ),
+        Mistake(
+            "all queries",
+            "You average over all queries. Those that point nowhere, such as the whole "
+            "first copy, do not count.",
+            score_over_all_queries,
+        ),
+        Mistake(
+            "nearest target only",
+            "You count only the nearest target. In a third copy a query has two right "
+            "targets: add both up.",
+            score_of_nearest,
+        ),
+        Mistake(
+            "one too far",
+            "You are one position too far: two after the earlier copy. The target is "
+            "the token right after it.",
+            score_two_further,
+        ),
+    ),
+    passed=(
+        "Checked query by query, on repeats and on rows with accidental repeats, and "
+        "on a hand-made induction head, which scores 1. Working from equal tokens "
+        "instead of a fixed offset also works on ordinary text."
+    ),
+)

@@ -1,0 +1,99 @@
+"""Chapter 5, `previous_token_score`: judge, known mistakes and hints."""
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch5_induction_heads import shared
+from utils.models.handmade import (
+    random_model,
+)
+
+__all__ = ["CHECK"]
+
+
+def judge_previous_token_score(answer) -> None:
+    for seed in (0, 1):
+        model = random_model(2, seed, d_vocab=13)
+        tokens = shared.rows(13, 5, 2, batch=3, seed=seed)
+        score = expect.tensor(answer(model, tokens), layer=2, head=3)
+        _, _, patterns, _ = shared.by_hand(model, tokens)
+        means = {}
+        for place, pattern in patterns.items():
+            cells = [
+                pattern[row, i, i - 1].item() for row in range(3) for i in range(1, 11)
+            ]
+            means[place] = sum(cells) / len(cells)
+        expect.close(
+            score,
+            shared.per_head(model, means),
+            "The scores do not match a mean by hand over all positions but the first.",
+        )
+
+
+def previous_as_current(model, tokens):
+    cells = shared.patterns(model, tokens).diagonal(dim1=-2, dim2=-1)
+    return cells[..., 1:].mean((1, 3))
+
+
+def previous_over_all(model, tokens):
+    cells = shared.patterns(model, tokens).diagonal(-1, -2, -1)
+    return cells.sum(-1).mean(1) / tokens.shape[1]
+
+
+def previous_as_next(model, tokens):
+    return shared.patterns(model, tokens).diagonal(1, -2, -1).mean((1, 3))
+
+
+def previous_two_back(model, tokens):
+    return shared.patterns(model, tokens).diagonal(-2, -2, -1).mean((1, 3))
+
+
+def previous_without_second(model, tokens):
+    return shared.patterns(model, tokens).diagonal(-1, -2, -1)[..., 1:].mean((1, 3))
+
+
+CHECK = Check(
+    name="previous_token_score",
+    judge=judge_previous_token_score,
+    hints=(
+        "In a pattern [query, key] the cells (i, i - 1) form a line just below the "
+        "diagonal.",
+        "`pattern.diagonal(offset=-1, dim1=-2, dim2=-1)` takes that line. Average it "
+        "over rows of the batch and positions, for every head of every layer.",
+        "`cache['pattern', layer]` is [batch, head, query, key]. Its diagonal at -1 is "
+        "[batch, head, pos - 1]; `.mean((0, 2))` leaves [head]. Stack the layers.",
+    ),
+    mistakes=(
+        Mistake(
+            "current token",
+            "This is attention to the token itself, the diagonal. The token before "
+            "stands one column to the left.",
+            previous_as_current,
+        ),
+        Mistake(
+            "divided by all positions",
+            "You divided by the number of all positions. The first has nothing before "
+            "it and does not count.",
+            previous_over_all,
+        ),
+        Mistake(
+            "above the diagonal",
+            "You took the line above the diagonal: attention to the token after, which "
+            "the mask forbids. Queries are rows and keys columns, so it is offset -1.",
+            previous_as_next,
+        ),
+        Mistake(
+            "two back",
+            "This is attention to the token two back.",
+            previous_two_back,
+        ),
+        Mistake(
+            "position 1 left out",
+            "You left out position 1, which attends to the start token. It counts: "
+            "only position 0 has none before it.",
+            previous_without_second,
+        ),
+    ),
+    passed=(
+        "Checked cell by cell for two models. A head with a score near 1 tells each "
+        "position what stands before it, and nothing else."
+    ),
+)

@@ -1,0 +1,173 @@
+"""Chapter 5, `same_matching_score`: judge, known mistakes and hints."""
+
+import torch
+from torch import Tensor
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch5_induction_heads import shared
+from utils.models.handmade import (
+    induction_model,
+    random_model,
+)
+
+__all__ = ["CHECK"]
+
+
+def judge_same_matching_score(answer) -> None:
+    for seed, head in ((0, 2), (1, 0)):
+        model = random_model(2, seed, d_vocab=13, d_head=5)
+        for prev_head in (1, None, 0):
+            score = expect.number(answer(model, 1, head, prev_head))
+            if prev_head is None:
+                weights = shared.previous_by_position(model)
+                where = "all first-layer heads"
+            else:
+                weights = [float(i == prev_head) for i in range(3)]
+                where = f"head 0.{prev_head}"
+            table = shared.matching_table(model, 1, head, weights)
+            expect.close(
+                score,
+                shared.eigenvalue_share(table),
+                f"The score of 1.{head} through {where} does not match the matrix "
+                "written out, token by token.",
+                rtol=1e-3,
+            )
+    for matching in (1.0, -1.0):
+        score = expect.number(answer(induction_model(matching=matching), 1, 2))
+        expect.close(
+            score,
+            matching,
+            "A hand-made head that looks for the same scores 1, one that avoids it -1.",
+            atol=0.1,
+        )
+
+
+def _weights_or_one(model, prev_head) -> Tensor:
+    if prev_head is None:
+        return torch.tensor(shared.previous_by_position(model)).float()
+    return torch.eye(model.cfg.n_heads)[prev_head]
+
+
+def matching_ov_not_transposed(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    return shared.share_of(E @ shared.qk(model, layer, head) @ W_OV @ E.T)
+
+
+def matching_qk_transposed(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    return shared.share_of(E @ shared.qk(model, layer, head).T @ W_OV.T @ E.T)
+
+
+def matching_without_first_layer(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    return shared.share_of(E @ shared.qk(model, layer, head) @ E.T)
+
+
+def matching_all_heads_alike(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    weights = torch.ones(model.cfg.n_heads)
+    if prev_head is not None:
+        weights = _weights_or_one(model, prev_head)
+    W_OV = shared.moved(model, weights)
+    return shared.share_of(E @ shared.qk(model, layer, head) @ W_OV.T @ E.T)
+
+
+def matching_counted(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    small = model.W_K[layer, head].T @ W_OV.T @ E.T @ E
+    eigenvalues = torch.linalg.eigvals((small @ model.W_Q[layer, head]).double())
+    return (eigenvalues.real > 0).double().mean()
+
+
+def matching_in_the_stream(model, layer, head, prev_head=None):
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    return shared.share_of(shared.qk(model, layer, head) @ W_OV.T)
+
+
+def matching_singular(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    table = (E @ shared.qk(model, layer, head) @ W_OV.T @ E.T).double()
+    return table.trace() / torch.linalg.svdvals(table).sum()
+
+
+def matching_not_centred(model, layer, head, prev_head=None):
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    return shared.share_of(
+        model.W_E @ shared.qk(model, layer, head) @ W_OV.T @ model.W_E.T
+    )
+
+
+CHECK = Check(
+    name="same_matching_score",
+    judge=judge_same_matching_score,
+    hints=(
+        "The query side is E. The key side is not E: it is what the first layer "
+        "wrote at the key's position, E W_OV. W_QK joins the two.",
+        "A table [d_vocab, d_vocab] is large. AB and BA have the same eigenvalues but "
+        "for zeros, so begin the product at another place: W_K^T W_OV^T E^T E W_Q "
+        "is only [d_head, d_head].",
+        "`small = W_K.T @ W_OV.T @ (E.T @ E) @ W_Q`, `e = torch.linalg.eigvals("
+        "small.double())`, and the score is `e.sum().real / e.abs().sum()`, where "
+        "`W_OV` is the sum of `w[k] * model.W_V[0, k] @ model.W_O[0, k]`.",
+    ),
+    mistakes=(
+        Mistake(
+            "OV not transposed",
+            "The key side is E W_OV, and a key enters a score transposed: E W_QK "
+            "(E W_OV)^T = E W_QK W_OV^T E^T. Your W_OV is not transposed.",
+            matching_ov_not_transposed,
+        ),
+        Mistake(
+            "query and key swapped",
+            "Your W_QK is transposed, so the query's token and the one before the key "
+            "have changed places. It is W_Q W_K^T, rows for queries.",
+            matching_qk_transposed,
+        ),
+        Mistake(
+            "without the first layer",
+            "You compare the query's token with the key's own token. That finds heads "
+            "that look for duplicates. Induction looks at what the first layer wrote "
+            "there.",
+            matching_without_first_layer,
+        ),
+        Mistake(
+            "all heads alike",
+            "You added up all first-layer heads with the same weight. Without "
+            "`prev_head`, each counts as far as it is a previous-token head.",
+            matching_all_heads_alike,
+        ),
+        Mistake(
+            "counted",
+            "You counted positive eigenvalues, tiny ones as much as large ones. Divide "
+            "the sum of the eigenvalues by the sum of their absolute values.",
+            matching_counted,
+        ),
+        Mistake(
+            "without embeddings",
+            "W_E is missing. In the stream's own coordinates the matrix says nothing "
+            "about tokens.",
+            matching_in_the_stream,
+        ),
+        Mistake(
+            "not centred",
+            "The mean embedding is still in W_E. A head that scores one key highly for "
+            "every query would then look as if it matched, or avoided, that token.",
+            matching_not_centred,
+        ),
+        Mistake(
+            "singular values",
+            "You divided by the singular values. The score is about eigenvalues.",
+            matching_singular,
+        ),
+    ),
+    passed=(
+        "Checked against the whole table, one pair of tokens at a time, through single "
+        "heads and through all of them, and on hand-made heads that look for the same "
+        "(1) or avoid it (-1). A positive eigenvalue is a combination of tokens that "
+        "scores its own kind highly."
+    ),
+)

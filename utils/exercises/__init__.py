@@ -1,0 +1,1 @@
+"""The exercise engine and what it needs: cards, guard, state, stubs."""

@@ -1,0 +1,139 @@
+"""`python3 -m utils lab`: lays the learner's copies and opens JupyterLab on them.
+
+Called by `utils/__main__.py`. Chapters are copied into git-ignored `my_chapters/`, so
+that an update of the course never collides with someone's answers.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from utils.launcher import environment
+from utils.launcher.environment import ROOT, Problem
+
+__all__ = ["chapters", "fresh", "jupyter_command", "lay_missing", "main"]
+
+CHAPTERS = ROOT / "chapters"
+COPIES = ROOT / "my_chapters"
+ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
+
+
+def main(argv: list[str]) -> int:
+    """Lay missing chapters, then run JupyterLab until it is closed."""
+    name, rest = _split_fresh(argv)
+    if name is not None:
+        print(fresh(name))
+    laid = lay_missing()
+    if laid:
+        print("Laid into my_chapters: " + ", ".join(path.stem for path in laid))
+    foreign = environment.foreign_package(COPIES)
+    if foreign is not None:
+        raise Problem(
+            f"{foreign} would be imported instead of the course's own package; rename "
+            "it or move it elsewhere."
+        )
+    _switch_off_news(Path(sys.prefix))
+    return environment.run_child(
+        jupyter_command(rest), environment.child_environment(), COPIES
+    )
+
+
+def chapters() -> list[Path]:
+    """The chapters there are, in order."""
+    found = sorted(CHAPTERS.glob("ch*_*.ipynb"))
+    if not found:
+        raise Problem("The folder chapters/ is empty; download the course again.")
+    return found
+
+
+def lay_missing() -> list[Path]:
+    """Copy each chapter the learner does not have yet; returns the new copies."""
+    COPIES.mkdir(exist_ok=True)
+    missing = [path for path in chapters() if not (COPIES / path.name).exists()]
+    return [_lay(path) for path in missing]
+
+
+def fresh(name: str) -> str:
+    """Set the learner's copy of a chapter aside, lay a new one, say what was done."""
+    matching = [p for p in chapters() if name in (p.stem, p.stem.split("_")[0], p.name)]
+    if not matching:
+        names = ", ".join(path.stem.split("_")[0] for path in chapters())
+        raise Problem(f"There is no chapter {name!r}; these exist: {names}.")
+    chapter = matching[0]
+    COPIES.mkdir(exist_ok=True)
+    copy = COPIES / chapter.name
+    if not copy.exists():
+        _lay(chapter)
+        return f"Laid {chapter.stem}."
+    kept = _set_aside(copy)
+    _lay(chapter)
+    return f"Laid {chapter.stem} anew; your copy is now my_chapters/{kept.name}."
+
+
+def jupyter_command(rest: list[str]) -> list[str]:
+    """The command that opens the first chapter; `rest` may override all of it."""
+    first = chapters()[0].name
+    return [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={COPIES}",
+        f"--LabApp.default_url=/lab/tree/{first}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *rest,
+    ]
+
+
+def _split_fresh(argv: list[str]) -> tuple[str | None, list[str]]:
+    """Take `--fresh NAME` out of the words; the rest goes to JupyterLab."""
+    for i, word in enumerate(argv):
+        if word.startswith("--fresh="):
+            return word.partition("=")[2], argv[:i] + argv[i + 1 :]
+        if word == "--fresh":
+            if i + 1 == len(argv):
+                raise Problem("Say which chapter, for example: lab --fresh ch2.")
+            return argv[i + 1], argv[:i] + argv[i + 2 :]
+    return None, argv
+
+
+def _lay(chapter: Path) -> Path:
+    """Copy in two steps, so that a full disk never leaves half a notebook."""
+    copy = COPIES / chapter.name
+    temporary = copy.with_suffix(".new")
+    shutil.copyfile(chapter, temporary)
+    os.replace(temporary, copy)
+    return copy
+
+
+def _set_aside(copy: Path) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        ending = stamp if number == 1 else f"{stamp}-{number}"
+        kept = copy.with_name(f"{copy.stem}.{ending}.ipynb")
+        if not kept.exists():
+            copy.rename(kept)
+            return kept
+    raise Problem(f"Too many copies of {copy.name} in my_chapters; remove some.")
+
+
+def _switch_off_news(prefix: Path) -> None:
+    """Disable the plugin that asks about Jupyter news and looks for updates.
+
+    The two command-line settings stop the server's requests; only this stops the
+    question in the browser.
+    """
+    path = prefix / "etc" / "jupyter" / "labconfig" / "page_config.json"
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError):
+        config = {}
+    disabled = config.setdefault("disabledExtensions", {})
+    if disabled.get(ANNOUNCEMENTS) is True:
+        return
+    disabled[ANNOUNCEMENTS] = True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(config, indent=1))

@@ -1,0 +1,1 @@
+"""The models: the paper's architecture, made by hand or loaded from files."""

@@ -1,0 +1,1 @@
+"""Text to learn from: the tokenizer, batches, and the sources of tokens."""
