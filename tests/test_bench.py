@@ -32,8 +32,9 @@ from tests.bench_rows.payloads import payloads
 from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from utils.models.handmade import induction_model
 from utils.text.batches import Repeats
+from utils.training.config import TrainConfig
 from utils.training.recipes import Recipe
-from utils.training.trainer import TrainConfig, next_token_loss
+from utils.training.trainer import next_token_loss
 
 TINY = Recipe(
     AttentionOnlyConfig(

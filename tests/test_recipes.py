@@ -15,6 +15,7 @@ from utils.models.attention_only import (
 )
 from utils.text.corpus import Corpus, Document, kept_out_ids
 from utils.training import recipes
+from utils.training.config import TrainConfig
 from utils.training.recipes import (
     RECIPES,
     Recipe,
@@ -23,7 +24,6 @@ from utils.training.recipes import (
     main,
     train_recipe,
 )
-from utils.training.trainer import TrainConfig
 
 SMALL = Recipe(
     AttentionOnlyConfig(

@@ -8,6 +8,7 @@ import torch
 from tests import records
 from tests.records import Experiment, Watch, repeat_kinds
 from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.training.config import TrainConfig
 from utils.training.recipes import Recipe
 from utils.training.records import (
     Record,
@@ -17,7 +18,7 @@ from utils.training.records import (
     record_names,
     save_record,
 )
-from utils.training.trainer import TrainConfig, next_token_loss
+from utils.training.trainer import next_token_loss
 
 SIZES = AttentionOnlyConfig(
     n_layers=2, d_vocab=300, d_model=12, n_heads=3, d_head=4, n_ctx=40

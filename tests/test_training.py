@@ -16,16 +16,11 @@ import torch
 import torch.nn.functional as F
 
 from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
-from utils.training import trainer as training
+from utils.training import checkpoint, display
+from utils.training.checkpoint import CheckpointError
+from utils.training.config import TrainConfig, TrainingError
 from utils.training.losses import unembedded_cross_entropy
-from utils.training.trainer import (
-    CheckpointError,
-    TrainConfig,
-    TrainingError,
-    next_token_loss,
-    save_run,
-    train,
-)
+from utils.training.trainer import next_token_loss, save_run, train
 
 ROOT = Path(__file__).parents[1]
 SIZES = AttentionOnlyConfig(
@@ -370,7 +365,7 @@ def test_writing_that_breaks_off_leaves_the_old_checkpoint(tmp_path, monkeypatch
     def full_disk(number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training.os, "fsync", full_disk)
+    monkeypatch.setattr(checkpoint.os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         run(checkpoint=path)
     assert path.read_bytes() == before
@@ -535,7 +530,7 @@ def test_a_damaged_record_is_named(tmp_path, monkeypatch):
 
 
 def test_a_terminal_gets_a_bar_with_loss_speed_and_time_left(capsys, monkeypatch):
-    monkeypatch.setattr(training.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(display.sys.stderr, "isatty", lambda: True, raising=False)
     train(fresh(), Counting(), CONFIG)
     shown = capsys.readouterr().err
     assert "Training: 100%" in shown and "12/12" in shown
@@ -543,10 +538,10 @@ def test_a_terminal_gets_a_bar_with_loss_speed_and_time_left(capsys, monkeypatch
 
 
 def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(training.sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(display.sys.stderr, "isatty", lambda: False, raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     clock = iter(range(0, 10_000, 20))
-    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
     train(fresh(), Counting(), CONFIG)
     lines = capsys.readouterr().err.splitlines()
     assert 2 <= len(lines) <= 8

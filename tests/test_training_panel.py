@@ -25,9 +25,11 @@ from utils.models.attention_only import (
 )
 from utils.text.corpus import Corpus, Document
 from utils.text.tokenizer import load_tokenizer
+from utils.training.checkpoint import CheckpointError
+from utils.training.config import TrainConfig, TrainingError
 from utils.training.recipes import Recipe
 from utils.training.records import Record
-from utils.training.trainer import CheckpointError, TrainConfig, TrainingError, train
+from utils.training.trainer import train
 from utils.widgets import dynamics, small_pictures, snapshots, training_panel, turns
 
 V, HEADS, STEPS, EVERY = 300, 3, 27, 5

@@ -32,7 +32,8 @@ from utils.pictures import attention_view as views
 from utils.pictures import figures
 from utils.text.corpus import START_ID, PlantedLanguage, load_tokenizer, stdlib_corpus
 from utils.text.tokens import visible
-from utils.training.trainer import TrainConfig, next_token_loss, train
+from utils.training.config import TrainConfig
+from utils.training.trainer import next_token_loss, train
 
 __all__ = [
     "START_ID",

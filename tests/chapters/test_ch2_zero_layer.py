@@ -21,7 +21,8 @@ from utils.models.attention_only import (
 )
 from utils.models.handmade import model_from_table, random_model
 from utils.text.corpus import PlantedLanguage, stdlib_corpus
-from utils.training.trainer import TrainConfig, next_token_loss, train
+from utils.training.config import TrainConfig
+from utils.training.trainer import next_token_loss, train
 
 D_VOCAB = 4096
 

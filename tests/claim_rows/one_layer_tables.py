@@ -27,7 +27,8 @@ from utils.models.attention_only import (
 )
 from utils.models.handmade import with_weights
 from utils.text.corpus import START_ID, PlantedLanguage
-from utils.training.trainer import TrainConfig, train
+from utils.training.config import TrainConfig
+from utils.training.trainer import train
 
 __all__ = ["CLAIMS"]
 

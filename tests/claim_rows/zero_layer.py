@@ -18,7 +18,8 @@ from utils.models.attention_only import (
     as_bridge,
 )
 from utils.text.corpus import PlantedLanguage
-from utils.training.trainer import TrainConfig, next_token_loss, train
+from utils.training.config import TrainConfig
+from utils.training.trainer import next_token_loss, train
 
 __all__ = ["CLAIMS"]
 

@@ -29,14 +29,9 @@ from utils.text.corpus import (
     stdlib_corpus,
     with_repeats,
 )
-from utils.training.trainer import (
-    CheckpointError,
-    Run,
-    TrainConfig,
-    TrainingError,
-    next_token_loss,
-    train,
-)
+from utils.training.checkpoint import CheckpointError
+from utils.training.config import TrainConfig, TrainingError
+from utils.training.trainer import Run, next_token_loss, train
 
 __all__ = ["LIVE", "RECIPES", "Recipe", "grow", "heldout_loss", "main", "train_recipe"]
 

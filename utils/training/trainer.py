@@ -10,20 +10,14 @@ under test. "replay" loads the record given as `train(..., replay=path)` when th
 exists, and is "short" otherwise.
 """
 
-import hashlib
 import io
 import math
 import os
-import re
-import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import safetensors.torch
@@ -32,111 +26,24 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from utils.models.attention_only import AttentionOnlyTransformer
+from utils.training.checkpoint import (
+    BatchFunction,
+    identity_of,
+    must_be_same_run,
+    read_checkpoint,
+    weights_digest,
+    write_checkpoint,
+)
+from utils.training.config import TrainConfig, TrainingError
+from utils.training.display import Display, asking_to_stop
 from utils.training.losses import unembedded_cross_entropy
-from utils.training.muon import Muon
+from utils.training.optimizers import faster_dtype, optimizers_for
 
-__all__ = [
-    "CheckpointError",
-    "Run",
-    "StepState",
-    "TrainConfig",
-    "TrainingError",
-    "asking_to_stop",
-    "next_token_loss",
-    "save_run",
-    "train",
-]
+__all__ = ["Run", "StepState", "next_token_loss", "save_run", "train"]
 
-BatchFunction = Callable[[int], Int[Tensor, "batch pos"]]
 Probe = Callable[[nn.Module], float | Mapping[str, float]]
-
-MAGIC = b"circuits-course checkpoint 1\n"
-# Choices that say where and how often, and do not touch the weights.
-FREE_FIELDS = ("device", "checkpoint_every", "probe_every")
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to change."""
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be used for this run; the message says why."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train: everything but the model and the data.
-
-    `optimizer` is "adamw", or "muon": Muon at `muon_lr` on the matrices inside
-    `model.layers`, AdamW at `lr` on all other parameters. The learning rate rises over
-    `warmup_steps`, then stays ("constant") or falls to zero over the last
-    `decay_share` of the steps, as a line or a cosine. `dtype` is "float32",
-    "bfloat16" (autocast; the weights stay float32) or "auto", which takes the faster
-    one, measured on the device at the start and remembered in the checkpoint.
-    `probe_every` is a number of steps or a tuple of steps; probes also run before the
-    first step and after the last. `device` is "auto" or a PyTorch name such as "cuda".
-    """
-
-    steps: int
-    lr: float = 1e-2
-    muon_lr: float = 0.03
-    optimizer: str = "adamw"
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.95)
-    warmup_steps: int = 0
-    schedule: str = "constant"
-    decay_share: float = 0.3
-    grad_clip: float | None = 1.0
-    dtype: str = "float32"
-    probe_every: int | tuple[int, ...] = 100
-    checkpoint_every: int = 500
-    device: str = "auto"
-
-    def __post_init__(self):
-        choices = {
-            "optimizer": ("adamw", "muon"),
-            "schedule": ("constant", "linear", "cosine"),
-            "dtype": ("float32", "bfloat16", "auto"),
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(allowed)}, not {value!r}."
-                )
-        if self.steps < 1 or self.checkpoint_every < 1:
-            raise ValueError("steps and checkpoint_every must be at least 1.")
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError("decay_share must be between 0 and 1.")
-
-    def lr_factor(self, step: int) -> float:
-        """The share of the full learning rate that is used for update `step` (from 1).
-
-        Example:
-            >>> config = TrainConfig(steps=10, schedule="linear", decay_share=0.5)
-            >>> [config.lr_factor(step) for step in (1, 5, 6, 8, 10)]
-            [1.0, 1.0, 1.0, 0.6, 0.2]
-        """
-        if step <= self.warmup_steps:
-            return step / self.warmup_steps
-        falling = round(self.steps * self.decay_share)
-        if self.schedule == "constant" or step <= self.steps - falling:
-            return 1.0
-        left = (self.steps + 1 - step) / falling
-        if self.schedule == "linear":
-            return left
-        return 0.5 - 0.5 * math.cos(math.pi * left)
-
-    def probes_at(self, step: int) -> bool:
-        """Whether probes run once `step` updates are done."""
-        if step in (0, self.steps):
-            return True
-        if isinstance(self.probe_every, int):
-            return self.probe_every > 0 and step % self.probe_every == 0
-        return step in self.probe_every
 
 
 @dataclass(frozen=True)
@@ -228,7 +135,7 @@ def train(
     loop = _Loop(model, batches, config, probes or {}, on_step)
     if checkpoint is not None:
         loop.use_checkpoint(Path(checkpoint))
-    with asking_to_stop() as asked, _Display(loop, progress) as display:
+    with asking_to_stop() as asked, Display(loop, progress) as display:
         loop.run(asked, display)
     return Run(
         model=model.eval(),
@@ -276,10 +183,10 @@ class _Loop:
         self.processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
         self.device = self._device()
         self.model.to(self.device)
-        self.optimizers = _optimizers(self.model, self.config)
+        self.optimizers = optimizers_for(self.model, self.config)
         self.dtype = self.config.dtype
         if self.dtype == "auto":
-            self.dtype = _faster_dtype(self.device)
+            self.dtype = faster_dtype(self.device)
 
     def _device(self) -> torch.device:
         many = self.processes.num_processes > 1
@@ -407,11 +314,11 @@ class _Loop:
     def use_checkpoint(self, path: Path) -> None:
         """Go on from `path` if it is there, and write to it from now on."""
         self.checkpoint = path
-        self.identity = _identity(self.model, self.batches, self.config)
+        self.identity = identity_of(self.model, self.batches, self.config)
         if not path.exists():
             return
-        saved = _read_checkpoint(path)
-        _must_be_same_run(self.identity, saved, path, _weights_digest(self.model))
+        saved = read_checkpoint(path)
+        must_be_same_run(self.identity, saved, path, weights_digest(self.model))
         self.model.load_state_dict(saved["model"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
@@ -423,11 +330,11 @@ class _Loop:
     def write_checkpoint(self) -> None:
         if self.checkpoint is None or not self.processes.is_main_process:
             return
-        _write_checkpoint(
+        write_checkpoint(
             self.checkpoint,
             {
                 "identity": self.identity,
-                "now": _weights_digest(self.model),
+                "now": weights_digest(self.model),
                 "model": self.model.state_dict(),
                 "optimizers": [o.state_dict() for o in self.optimizers],
                 "step": self.step,
@@ -437,215 +344,6 @@ class _Loop:
                 "dtype": self.dtype,
             },
         )
-
-
-def _optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices in `layers` and AdamW besides."""
-    trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    if not trainable:
-        raise TrainingError("No parameter of this model requires a gradient.")
-    hidden = {
-        name
-        for name, parameter in trainable.items()
-        if config.optimizer == "muon"
-        and name.startswith("layers.")
-        and parameter.ndim == 2
-    }
-    rest = [p for name, p in trainable.items() if name not in hidden]
-    found: list[torch.optim.Optimizer] = []
-    if rest:
-        adamw = torch.optim.AdamW(
-            rest,
-            lr=config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        found.append(adamw)
-    if hidden:
-        matrices = [trainable[name] for name in trainable if name in hidden]
-        found.append(
-            Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
-        )
-    for optimizer in found:
-        for group in optimizer.param_groups:
-            group["full_lr"] = group["lr"]
-    return found
-
-
-def _faster_dtype(device: torch.device) -> str:
-    """The dtype in which this device multiplies faster, bfloat16 if 1.5 times so."""
-
-    def seconds(dtype: torch.dtype) -> float:
-        a = torch.ones(512, 512, device=device, dtype=dtype)
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            for _ in range(4):
-                b = a @ a
-            b[0, 0].item()  # waits for the device
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    try:
-        gain = seconds(torch.float32) / seconds(torch.bfloat16)
-    except (RuntimeError, TypeError):
-        return "float32"
-    return "bfloat16" if gain > 1.5 else "float32"
-
-
-# Interrupts and what is shown
-
-
-@contextmanager
-def asking_to_stop() -> Iterator[threading.Event]:
-    """An event that the first interrupt sets; the second interrupt is an ordinary one.
-
-    Signals reach only the main thread, elsewhere the event is set by nobody.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def on_interrupt(signum, frame):
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, previous or signal.SIG_DFL)
-
-
-class _Display:
-    """A progress bar in a notebook or terminal, and a line every 30 s elsewhere."""
-
-    def __init__(self, loop: _Loop, wanted: bool):
-        self.loop = loop
-        self.wanted = wanted and loop.processes.is_main_process
-        self.first = (loop.step, loop.tokens, loop.seconds)
-        self.bar = None
-        self.line_due = time.monotonic() + 30
-
-    def __enter__(self) -> "_Display":
-        lively = sys.stderr.isatty() or "ipykernel" in sys.modules
-        if self.wanted and lively:
-            steps = self.loop.config.steps
-            self.bar = tqdm(
-                total=steps, initial=self.loop.step, unit="step", desc="Training"
-            )
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, row: dict[str, float]) -> None:
-        if self.bar is not None:
-            self.bar.set_postfix_str(self._text(row), refresh=False)
-            self.bar.update()
-        elif self.wanted and time.monotonic() > self.line_due:
-            self.line_due = time.monotonic() + 30
-            step, steps = row["step"], self.loop.config.steps
-            text = f"step {step}/{steps}, {self._text(row)}, {self._left(row)} left"
-            print(text, file=sys.stderr, flush=True)
-
-    def _text(self, row: dict[str, float]) -> str:
-        seconds = max(self.loop.seconds - self.first[2], 1e-9)
-        rate = (row["tokens"] - self.first[1]) / seconds
-        return f"loss {row['loss']:.3f} nats, {rate:,.0f} tokens/s"
-
-    def _left(self, row: dict[str, float]) -> str:
-        done = row["step"] - self.first[0]
-        per_step = (self.loop.seconds - self.first[2]) / done
-        return tqdm.format_interval(per_step * (self.loop.config.steps - row["step"]))
-
-
-# Checkpoints
-
-
-def _identity(
-    model: nn.Module, batches: BatchFunction, config: TrainConfig
-) -> dict[str, Any]:
-    """What must be the same for a checkpoint to belong to a run, in words."""
-    choices = asdict(config)
-    for name in FREE_FIELDS:
-        del choices[name]
-    source = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(batches))
-    return {name: repr(value) for name, value in choices.items()} | {
-        "the model": repr(getattr(model, "config", type(model).__name__)),
-        "the batch function": source,
-        "the first batch": hashlib.sha256(batches(0).numpy().tobytes()).hexdigest(),
-        "the weights it began with": _weights_digest(model),
-    }
-
-
-def _weights_digest(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        flat = value.detach().cpu().contiguous().view(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _must_be_same_run(
-    identity: dict[str, Any], saved: dict[str, Any], path: Path, now: str
-) -> None:
-    there = dict(saved["identity"])
-    if now == saved["now"]:
-        # A cell that is run again after an interrupt brings the model as it was left.
-        there["the weights it began with"] = now
-    for name, value in identity.items():
-        if there.get(name) != value:
-            raise CheckpointError(
-                f"The checkpoint {path} is of another run: {name} differs"
-                + _both(there.get(name), value)
-                + ". Give another path, or delete the file to train from the start."
-            )
-
-
-def _both(there: str | None, here: str) -> str:
-    short = there is not None and max(len(there), len(here)) < 40
-    return f" ({there} there, {here} here)" if short else ""
-
-
-def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write so that at any moment `path` holds either the old or the new content."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    payload = buffer.getvalue()
-    seal = hashlib.sha256(payload).hexdigest().encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(MAGIC + seal + payload)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
-    if not data.startswith(MAGIC):
-        raise CheckpointError(
-            f"{path} is not a checkpoint of this trainer, or its beginning is damaged. "
-            "Give another path, or delete the file to train from the start."
-        )
-    head = len(MAGIC) + 65
-    seal, payload = data[len(MAGIC) : head - 1], data[head:]
-    if hashlib.sha256(payload).hexdigest().encode() != seal:
-        raise CheckpointError(
-            f"The checkpoint {path} is damaged or was cut short. "
-            "Delete the file to train from the start."
-        )
-    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-
-
-# Records of finished runs
 
 
 def save_run(run: Run, path: str | Path) -> None:

@@ -21,9 +21,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from utils.models.attention_only import as_bridge
 from utils.pictures import figures
 from utils.text.tokenizer import load_tokenizer
+from utils.training.display import asking_to_stop
 from utils.training.recipes import CHECKPOINTS, Recipe
 from utils.training.records import Record
-from utils.training.trainer import Run, asking_to_stop
+from utils.training.trainer import Run
 from utils.widgets.dynamics_page import View, draw_view, shown
 from utils.widgets.parts import Explorer, Page, button, choice, paragraph
 from utils.widgets.snapshots import Measure, Story, story_of_record
