@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from utils.pictures import attention_view as views
+from utils.pictures import view_parts
 from utils.text.tokens import visible
 
 HOSTILE = [
@@ -230,10 +231,10 @@ def test_plotly_backend_shows_the_same_numbers():
 def test_the_script_is_circuitsvis_and_never_in_a_view():
     import gzip
 
-    script = gzip.decompress(views._compressed_script())
+    script = gzip.decompress(view_parts._compressed_script())
     assert len(script) > 1_000_000 and b"AttentionHeads" in script
     assert b"sourceMappingURL" not in script
-    assert views._loader is None  # outside a notebook nothing is sent
+    assert view_parts._loader is None  # outside a notebook nothing is sent
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,54 @@ def spelled(source: str) -> list[str]:
     ]
 
 
+# From the ground up: who stands on a floor may import what lies below it, and what
+# stands in the same room. Two rooms of one floor do not know each other.
+FLOORS = (
+    ("text", "pictures"),
+    ("models",),
+    ("training", "checks"),
+    ("exercises", "widgets"),
+    ("launcher",),
+    ("prelude", "__main__"),
+)
+# Pictures show tokens as text writes them; the doctor asks where progress is kept.
+SIDEWAYS = {("pictures", "text")}
+
+
+def room(module: str) -> str:
+    """The room of a module of utils: `utils.text.corpus` lies in "text"."""
+    return (module.split(".") + [""])[1]
+
+
+def floor_breaches(source: str, module: str) -> list[str]:
+    """What a file of utils imports from its own floor or from above."""
+    floors = {name: number for number, names in enumerate(FLOORS) for name in names}
+    here = room(module)
+    reached = {room(n) for n in imports(source, module) if first(n) == "utils"}
+    reached = {name for name in reached if name in floors} - {here}
+    return [
+        name
+        for name in sorted(reached)
+        if floors[name] >= floors[here] and (here, name) not in SIDEWAYS
+    ]
+
+
+@pytest.mark.parametrize("path", files("utils"), ids=module_name)
+def test_each_room_imports_only_what_lies_below(path):
+    module = module_name(path)
+    if module != "utils":
+        assert room(module) in {name for names in FLOORS for name in names}, module
+        assert floor_breaches(path.read_text(encoding="utf-8"), module) == []
+
+
+def test_a_step_upstairs_is_found():
+    upward = "def f():\n    from utils.training.trainer import train"
+    assert floor_breaches(upward, "utils.models.attention_only") == ["training"]
+    assert floor_breaches(upward, "utils.exercises.engine") == []
+    assert floor_breaches("from utils import exercises", "utils.checks.expect")
+    assert floor_breaches("import utils.widgets.parts", "utils.exercises.cards")
+
+
 # --- The rules at work --------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from transformer_lens import FactoredMatrix
 
 from utils import widgets
 from utils.models.handmade import induction_model, random_model
-from utils.pictures import attention_view
+from utils.pictures import view_parts
 from utils.text.tokenizer import load_tokenizer
 from utils.widgets import (
     circuits,
@@ -20,6 +20,7 @@ from utils.widgets import (
     microscope,
     parts,
     patterns,
+    typed,
 )
 
 TEXT = "def add(self, name):\n    self.name = name"
@@ -307,7 +308,7 @@ def test_scores_on_two_axes_and_on_four():
         assert not torch.isfinite(four[a, :, b]).any()
     assert int(torch.isfinite(four).sum()) == 3 * 2 * 2
     for shape in ((3, 2), (2, 3, 1, 3), (9,)):
-        with pytest.raises(parts.Ask, match="must have the shape"):
+        with pytest.raises(typed.Ask, match="must have the shape"):
             composition.as_four_axes(torch.ones(shape), 3)
 
 
@@ -611,20 +612,20 @@ def test_tokens_that_do_not_exist_get_a_sentence(model, typed, words):
 
 
 def test_a_token_can_be_typed_in_several_ways(model):
-    ids = {parts.read_token(model, typed) for typed in (" name", "·name")}
+    ids = {typed.read_token(model, word) for word in (" name", "·name")}
     assert ids == {model.to_single_token(" name")}
-    ends = {parts.read_token(model, typed) for typed in ("\n", "\\n", "⏎")}
+    ends = {typed.read_token(model, word) for word in ("\n", "\\n", "⏎")}
     assert ends == {model.to_single_token("\n")}
-    assert parts.read_token(model, "<|start|>") == 0
+    assert typed.read_token(model, "<|start|>") == 0
 
 
 def test_a_model_without_a_tokenizer_reads_numbers(bare):
-    assert parts.read_text(bare, "4 9").tolist() == [[0, 4, 9]]
-    assert parts.read_text(bare, "0 4").tolist() == [[0, 4]]
+    assert typed.read_text(bare, "4 9").tolist() == [[0, 4, 9]]
+    assert typed.read_text(bare, "0 4").tolist() == [[0, 4]]
     explorer = widgets.circuit_browser(bare, qk, ov, source="12")
     assert "source token 12" in explorer.description
-    for typed in ("13", "-1", "²", "name"):
-        controls(explorer)["Source token"].value = typed
+    for word in ("13", "-1", "²", "name"):
+        controls(explorer)["Source token"].value = word
         assert "a token is a number from 0 to 12" in explorer.description
 
 
@@ -743,7 +744,7 @@ def test_what_is_stored_holds_the_first_state(model, monkeypatch, name):
 
 def test_nothing_is_sent_outside_a_notebook(model):
     widgets.pattern_browser(model, TEXT)
-    assert attention_view._loader is None
+    assert view_parts._loader is None
 
 
 # --- how fast ------------------------------------------------------------------------

@@ -7,15 +7,12 @@ models live in `utils/assets/models` and come through `load_model`.
 
 import hashlib
 import json
-import math
 import weakref
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens import TransformerBridgeConfig
@@ -24,10 +21,10 @@ from transformer_lens.model_bridge.sources._bridge_builder import (
     build_bridge_from_module,
 )
 
-from utils.models.attention import causal_attention
+from utils.models.config import AttentionOnlyConfig
+from utils.models.layers import Block
 
 __all__ = [
-    "AttentionOnlyConfig",
     "AttentionOnlyTransformer",
     "MODEL_NAMES",
     "ModelFileError",
@@ -39,6 +36,8 @@ __all__ = [
 ]
 
 MODEL_FOLDER = Path(__file__).parents[1] / "assets" / "models"
+
+
 MODEL_NAMES = (
     "zero_layer",
     "one_layer",
@@ -46,134 +45,6 @@ MODEL_NAMES = (
     "one_layer_twin",
     "two_layer_text",
 )
-
-
-@dataclass(frozen=True)
-class AttentionOnlyConfig:
-    """Sizes and choices of one model; F-147 lists the paper's.
-
-    `positions` says where position vectors enter: "qk" adds them only to what W_Q and
-    W_K read (the paper's choice), "stream" adds them to the residual stream as GPT-2
-    does. `position_init` is "sinusoidal", waves of height `position_scale`, or
-    "normal"; both are trained afterwards. `smeared_keys` mixes each key with the one
-    before it (O-20).
-    """
-
-    n_layers: int
-    d_vocab: int
-    d_model: int
-    n_heads: int = 8
-    d_head: int = 32
-    n_ctx: int = 256
-    positions: str = "qk"
-    position_init: str = "sinusoidal"
-    position_scale: float = 0.5
-    smeared_keys: bool = False
-
-    def __post_init__(self):
-        if self.positions not in ("qk", "stream"):
-            raise ValueError(
-                f'positions must be "qk" or "stream", not {self.positions!r}.'
-            )
-        if self.position_init not in ("sinusoidal", "normal"):
-            raise ValueError(
-                'position_init must be "sinusoidal" or "normal", '
-                f"not {self.position_init!r}."
-            )
-        if not 0 <= self.n_layers <= 3:
-            raise ValueError(f"n_layers must be 0 to 3, not {self.n_layers}.")
-        for name in ("d_vocab", "d_model", "n_heads", "d_head", "n_ctx"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1.")
-
-
-class Attention(nn.Module):
-    """One attention layer: queries, keys, values, one softmax, one output matrix.
-
-    `pattern_fn` and `scores_fn` are the two places where the bridge's hooks look in
-    and may change what they see. Without them the fused kernel is used, which never
-    forms the pattern.
-    """
-
-    accepts_pattern_fn = True  # tells TransformerLens to hook the pattern from inside
-
-    def __init__(self, config: AttentionOnlyConfig):
-        super().__init__()
-        width = config.n_heads * config.d_head
-        self.n_heads = config.n_heads
-        self.d_head = config.d_head
-        self.q = nn.Linear(config.d_model, width, bias=False)
-        self.k = nn.Linear(config.d_model, width, bias=False)
-        self.v = nn.Linear(config.d_model, width, bias=False)
-        self.o = nn.Linear(width, config.d_model, bias=False)
-        if config.smeared_keys:
-            self.smear = nn.Parameter(torch.zeros(config.n_heads))
-        # A tuple, so that a hook point stored here is not registered as a submodule.
-        self.scores_fn: tuple[Callable[[Tensor], Tensor], ...] = ()
-
-    def forward(
-        self,
-        hidden_states: Float[Tensor, "batch pos d_model"],
-        positions: Float[Tensor, "batch pos d_model"] | None = None,
-        attention_mask: Int[Tensor, "batch pos"] | None = None,
-        pattern_fn: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Float[Tensor, "batch pos d_model"]]:
-        x = hidden_states
-        placed = x if positions is None else x + positions
-        q = self._split_heads(self.q(placed))
-        k = self._smeared(self._split_heads(self.k(placed)))
-        v = self._split_heads(self.v(x))
-        if pattern_fn is None and not self.scores_fn and attention_mask is None:
-            mixed = causal_attention(q, k, v)
-        else:
-            mixed = self._pattern(q, k, attention_mask, pattern_fn) @ v
-        mixed = rearrange(mixed, "batch head pos d_head -> batch pos (head d_head)")
-        # A tuple, because TransformerLens expects what Hugging Face's layers return.
-        return (self.o(mixed),)
-
-    def _split_heads(self, x: Tensor) -> Float[Tensor, "batch head pos d_head"]:
-        return rearrange(
-            x, "batch pos (head d_head) -> batch head pos d_head", head=self.n_heads
-        )
-
-    def _smeared(self, k: Float[Tensor, "batch head pos d_head"]) -> Tensor:
-        if not hasattr(self, "smear"):
-            return k
-        own = torch.sigmoid(self.smear)[:, None, None]
-        before = torch.cat([k[:, :, :1], k[:, :, :-1]], dim=2)
-        return own * k + (1 - own) * before
-
-    def _pattern(self, q, k, attention_mask, pattern_fn) -> Tensor:
-        scores = q @ k.transpose(-2, -1) / math.sqrt(self.d_head)
-        length = scores.shape[-1]
-        hidden = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
-        if attention_mask is not None:
-            padded = attention_mask[:, None, None, :] == 0
-            # The diagonal stays visible, so that a padded row has something to see.
-            own = torch.eye(length, dtype=torch.bool, device=q.device)
-            hidden = hidden | (padded & ~own)
-        scores = scores.masked_fill(hidden, -torch.inf)
-        for look in self.scores_fn:
-            scores = look(scores)
-        pattern = scores.softmax(dim=-1)
-        return pattern if pattern_fn is None else pattern_fn(pattern)
-
-
-class Block(nn.Module):
-    """An attention layer that adds its output to the residual stream (F-11)."""
-
-    def __init__(self, config: AttentionOnlyConfig):
-        super().__init__()
-        self.ln1 = nn.Identity()  # the bridge looks for a place of this name
-        self.attn = Attention(config)
-
-    def forward(self, hidden_states, positions=None, attention_mask=None):
-        (out,) = self.attn(
-            self.ln1(hidden_states),
-            positions=positions,
-            attention_mask=attention_mask,
-        )
-        return (hidden_states + out,)
 
 
 class AttentionOnlyTransformer(nn.Module):

@@ -7,26 +7,31 @@ takes the still pictures' place. So a saved notebook never holds the script, and
 no script runs (a reopened notebook, a nbconvert page, GitHub) the picture stays.
 """
 
-import base64
-import gzip
-import json
 import math
-import threading
-import zlib
 from collections.abc import Callable, Sequence
-from functools import cache
 from html import escape
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from utils.pictures import figures
-from utils.pictures.svg import blend, color_ramp, png_data_uri
+from utils.pictures.colors import blend
+from utils.pictures.view_parts import (
+    MAX_BYTES,
+    AttentionView,
+    check_backend,
+    check_length,
+    fit,
+    harmless,
+    is_causal,
+    of_figure,
+    pack,
+    send_script,
+    square,
+    still_pattern,
+    wrap,
+)
 from utils.text.tokens import one_line, visible, visible_all
 
 __all__ = [
@@ -39,208 +44,13 @@ __all__ = [
     "token_log_probs",
 ]
 
-MAX_BYTES = 60_000
-LEVELS = 250
-STILL_LEVELS = 24
-STILL_SIZE = 64
 POSITIVE, NEGATIVE = figures.PALETTE[0], figures.PALETTE[1]
-# A light card also in a dark notebook: inside it JupyterLab's own colours are set too.
-_CARD = "--jp-content-font-color1:#1F2933;--jp-ui-font-color1:#1F2933;"
-_CARD += "--jp-layout-color0:#FFFFFF;--jp-rendermime-table-row-background:#F3F4F6;"
-_CARD += "background:#FFFFFF;color:#1F2933;padding:10px 12px;margin:4px 0;"
-_CARD += "border:1px solid #D9DDE2;border-radius:6px;overflow:auto;max-width:"
-
-
-class AttentionView:
-    """Something to look at: `.html`, `.description`, and `.figure` for plotly's.
-
-    Shown as the last expression of a cell. `.html` is at most 60 KB and contains no
-    script.
-    """
-
-    def __init__(self, html: str, description: str, figure: go.Figure | None = None):
-        self.html = html
-        self.description = description
-        self.figure = figure
-
-    def stored_bytes(self) -> int:
-        """What the view adds to a saved notebook, as JSON in UTF-8."""
-        return len(json.dumps(self._bundle(), ensure_ascii=False).encode())
-
-    def _bundle(self) -> dict[str, Any]:
-        if self.figure is not None:
-            return figures.mimebundle(self.figure)
-        return {"text/html": self.html, "text/plain": self.description}
-
-    def __repr__(self) -> str:
-        return self.description
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
-        if self.figure is None:
-            send_script()
-        return self._bundle()
-
-
-# --- circuitsvis on the page ---------------------------------------------------------
-
-_lock = threading.Lock()
-_loader: Any = None
-
-
-@cache
-def _compressed_script() -> bytes:
-    """circuitsvis's script, without the line that lets a debugger fetch its map."""
-    source = files("circuitsvis").joinpath("dist/cdn/iife.js").read_text("utf-8")
-    return gzip.compress(source.split("\n//# sourceMappingURL")[0].encode(), 9, mtime=0)
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
-
-
-def send_script() -> None:
-    """Send circuitsvis to the page, once per kernel and again whenever a page asks.
-
-    Goes through a widget that is never displayed, so no output cell holds anything.
-    Showing a view calls it; an explorer that puts a view's HTML on its own page calls
-    it first. Does nothing outside a notebook.
-    """
-    global _loader
-    with _lock:
-        if _loader is not None or not _in_notebook():
-            return
-        import anywidget
-
-        code = Path(__file__).with_suffix(".js").read_text("utf-8")
-        _loader = anywidget.AnyWidget(_esm=code)
-        _loader.on_msg(lambda widget, *_: widget.send({}, [_compressed_script()]))
-        _loader.send({}, [_compressed_script()])
-
-
-# --- parts of a view -----------------------------------------------------------------
-
-
-def _wrap(
-    component: str, data: dict, still: str, description: str, width: int = 720
-) -> str:
-    """The HTML of a view. What comes from outside is escaped; there is no script."""
-    packed = json.dumps(
-        {"component": component, **data}, ensure_ascii=False, separators=(",", ":")
-    )
-    sentence = escape(description)
-    return (
-        f'<figure aria-label="{sentence}" style="{_CARD}{width}px">'
-        f'<figcaption style="font-size:13px;margin-bottom:8px">{sentence}</figcaption>'
-        f'<div data-course-view="{escape(packed)}">{still}</div></figure>'
-    )
-
-
-def _harmless(token: str) -> str:
-    """The visible token for the components of circuitsvis that write raw HTML.
-
-    An invisible joiner after < and & keeps the browser from reading a tag or an entity,
-    and unlike an escape it also looks right where the component writes plain text.
-    """
-    shown = visible(token)
-    return shown.replace("<", "<\u2060").replace("&", "&\u2060")
-
-
-def _fit(length: int, build: Callable[[int], AttentionView]) -> AttentionView:
-    """The view of as many leading tokens as fit into 60 KB of notebook."""
-    kept = length
-    while True:
-        view = build(kept)
-        if view.stored_bytes() <= MAX_BYTES or kept == 1:
-            return view
-        kept = max(1, int(kept * 0.9))
 
 
 def _shortened(kept: int, length: int) -> str:
     if kept == length:
         return ""
     return f" Only the first {kept} of {length} tokens are shown, to keep this small."
-
-
-def _pack(weights: np.ndarray, causal: bool) -> dict:
-    """Weights [head, pos, pos] in steps of 1/250, compressed."""
-    top = max(1.0, float(weights.max()))
-    steps = np.clip(weights / top * LEVELS, 0, LEVELS).round().astype(np.uint8)
-    if causal:
-        rows, columns = np.tril_indices(weights.shape[-1])
-        steps = steps[:, rows, columns]
-    data = base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode()
-    return {
-        "shape": list(weights.shape[:2]),
-        "causal": causal,
-        "max": round(top, 4),
-        "data": data,
-    }
-
-
-def _shrink(weights: np.ndarray) -> np.ndarray:
-    """[pos, pos] with at most 64 pixels a side; the largest weight of a block stays."""
-    step = -(-weights.shape[0] // STILL_SIZE)
-    short = -weights.shape[0] % step
-    padded = np.pad(weights, ((0, short), (0, short)))
-    side = padded.shape[0] // step
-    return padded.reshape(side, step, side, step).max((1, 3))
-
-
-def _still_pattern(weights: np.ndarray, name: str, causal: bool, pixels: int) -> str:
-    small = _shrink(weights / max(1.0, float(weights.max())))
-    index = (small * (STILL_LEVELS - 1)).round().astype(np.uint8)
-    if causal:
-        index[np.triu_indices(len(index), 1)] = STILL_LEVELS
-    palette = [*color_ramp(figures.SEQUENTIAL, STILL_LEVELS), "#E3E5E8"]
-    source = png_data_uri(index, palette)
-    label = escape(name)
-    return (
-        f'<div style="display:inline-block;margin:4px;font-size:12px">{label}<br>'
-        f'<img alt="attention of {label}" src="{source}" width="{pixels}" '
-        f'height="{pixels}" style="image-rendering:pixelated;'
-        'border:1px solid #6B7280"></div>'
-    )
-
-
-def _square(patterns: Any, dims: int, axes: str) -> np.ndarray:
-    weights = figures.check_pattern(patterns, (dims,), "The pattern", axes)
-    if weights.shape[-1] != weights.shape[-2]:
-        raise ValueError(
-            f"The pattern must have as many queries as keys; got {list(weights.shape)}."
-        )
-    return weights
-
-
-def _is_causal(weights: np.ndarray) -> bool:
-    above = np.triu_indices(weights.shape[-1], 1)
-    return bool((weights[..., above[0], above[1]] < 1e-6).all())
-
-
-def _check_length(tokens: Sequence[str], length: int) -> None:
-    if isinstance(tokens, str) or len(tokens) != length:
-        raise ValueError(
-            f"The view needs {length} tokens, one for each position; got "
-            f"{len(tokens)}. Give a list of strings."
-        )
-
-
-def _check_backend(backend: str) -> None:
-    if backend not in ("circuitsvis", "plotly"):
-        raise ValueError(f'backend must be "circuitsvis" or "plotly", not {backend!r}.')
-
-
-def _of_figure(figure: go.Figure) -> AttentionView:
-    description = figures.describe(figure)
-    svg = figures.mimebundle(figure)["image/svg+xml"]
-    html = f'<figure aria-label="{escape(description)}">{svg}</figure>'
-    return AttentionView(html, description, figure)
-
-
-# --- the views -----------------------------------------------------------------------
 
 
 def attention_heads(
@@ -256,19 +66,19 @@ def attention_heads(
     `names` are labels such as 1.4. `backend="plotly"` gives a plotly figure for places
     where no widget runs. Raises ValueError for a wrong shape or tokens that do not fit.
     """
-    _check_backend(backend)
-    weights = _square(patterns, 3, "[head, query, key]")
+    check_backend(backend)
+    weights = square(patterns, 3, "[head, query, key]")
     heads, length = weights.shape[:2]
-    _check_length(tokens, length)
+    check_length(tokens, length)
     labels = [f"head {i}" for i in range(heads)] if names is None else list(names)
     if len(labels) != heads:
         raise ValueError(f"There are {heads} heads but {len(labels)} names.")
     labels = [one_line(label) for label in labels]
     if backend == "plotly":
         most = min(length, math.isqrt(3 * figures.MAX_CELLS // heads))
-        return _fit(most, lambda n: _heads_figure(weights, tokens, labels, n))
+        return fit(most, lambda n: _heads_figure(weights, tokens, labels, n))
     shown = visible_all(tokens)
-    return _fit(length, lambda n: _heads_view(weights[:, :n, :n], shown, labels, n))
+    return fit(length, lambda n: _heads_view(weights[:, :n, :n], shown, labels, n))
 
 
 def _heads_figure(
@@ -281,17 +91,17 @@ def _heads_figure(
         title="Attention pattern of each head",
     )
     figure.layout.meta += _shortened(kept, len(tokens))
-    return _of_figure(figure)
+    return of_figure(figure)
 
 
 def _heads_view(
     weights: np.ndarray, tokens: list[str], names: list[str], kept: int
 ) -> AttentionView:
-    causal = _is_causal(weights)
+    causal = is_causal(weights)
     props = _pattern_props(tokens[:kept], weights, causal)
     data = {"props": {**props, "attentionHeadNames": names}}
     still = "".join(
-        _still_pattern(weights[i], name, causal, 160) for i, name in enumerate(names)
+        still_pattern(weights[i], name, causal, 160) for i, name in enumerate(names)
     )
     best = int(weights[:, :, 1:].max((1, 2)).argmax()) if kept > 1 else 0
     sentence = figures.attention_sentence(weights[best], tokens[:kept], tokens[:kept])
@@ -300,8 +110,8 @@ def _heads_view(
         f"from the first token is {names[best]}: {sentence}"
         + _shortened(kept, len(tokens))
     )
-    data["packed"] = _pack(weights, causal)
-    html = _wrap("AttentionHeads", data, still, description)
+    data["packed"] = pack(weights, causal)
+    html = wrap("AttentionHeads", data, still, description)
     return AttentionView(html, description)
 
 
@@ -328,16 +138,16 @@ def attention_pattern(
 
     As `attention_heads` otherwise.
     """
-    _check_backend(backend)
-    weights = _square(pattern, 2, "[query, key]")
+    check_backend(backend)
+    weights = square(pattern, 2, "[query, key]")
     length = len(weights)
-    _check_length(tokens, length)
+    check_length(tokens, length)
     if backend == "plotly":
         title = f"Attention pattern of {one_line(name)}"
         most = min(length, math.isqrt(figures.MAX_CELLS))
-        return _fit(most, lambda n: _pattern_figure(weights, tokens, title, n))
+        return fit(most, lambda n: _pattern_figure(weights, tokens, title, n))
     shown, label = visible_all(tokens), one_line(name)
-    return _fit(length, lambda n: _pattern_view(weights[:n, :n], shown, label, n))
+    return fit(length, lambda n: _pattern_view(weights[:n, :n], shown, label, n))
 
 
 def _pattern_figure(
@@ -347,21 +157,21 @@ def _pattern_figure(
         weights[:kept, :kept], tokens[:kept], title=title
     )
     figure.layout.meta += _shortened(kept, len(tokens))
-    return _of_figure(figure)
+    return of_figure(figure)
 
 
 def _pattern_view(
     weights: np.ndarray, tokens: list[str], name: str, kept: int
 ) -> AttentionView:
-    causal = _is_causal(weights)
+    causal = is_causal(weights)
     data = {"props": {**_pattern_props(tokens[:kept], weights, causal), "zoomed": True}}
     sentence = figures.attention_sentence(weights, tokens[:kept], tokens[:kept])
     description = f"Attention of {name} over {kept} tokens: {sentence}" + _shortened(
         kept, len(tokens)
     )
-    data["packed"] = _pack(weights[None], causal)
-    still = _still_pattern(weights, name, causal, 360)
-    html = _wrap(
+    data["packed"] = pack(weights[None], causal)
+    still = still_pattern(weights, name, causal, 360)
+    html = wrap(
         "AttentionPattern", data, still, description, 560 if kept <= 32 else 720
     )
     return AttentionView(html, description)
@@ -388,14 +198,14 @@ def colored_tokens(
     White is 0 and the largest size has the full colour. Raises ValueError for a wrong
     shape, missing values, or tokens that do not fit.
     """
-    _check_backend(backend)
+    check_backend(backend)
     numbers = figures.check_values(values, (1,), "The values", "[pos]")
-    _check_length(tokens, len(numbers))
+    check_length(tokens, len(numbers))
     if backend == "plotly":
         title = f"{value_name} of each token"
         figure = figures.token_bars(tokens, numbers, value_name, title)
-        return _of_figure(figure)
-    return _fit(
+        return of_figure(figure)
+    return fit(
         len(numbers), lambda n: _colored_view(list(tokens), numbers, value_name, n)
     )
 
@@ -408,7 +218,7 @@ def _colored_view(
     rounded = [float(f"{value:.3g}") for value in chosen]
     data = {
         "props": {
-            "tokens": [_harmless(token) for token in tokens[:kept]],
+            "tokens": [harmless(token) for token in tokens[:kept]],
             "values": rounded,
             "minValue": -top,
             "maxValue": top,
@@ -427,7 +237,7 @@ def _colored_view(
         f"{visible(tokens[low])} (position {low}) to {numbers[high]:.3g} at "
         f"{visible(tokens[high])} (position {high})." + _shortened(kept, len(tokens))
     )
-    html = _wrap("ColoredTokens", data, still, description)
+    html = wrap("ColoredTokens", data, still, description)
     return AttentionView(html, description)
 
 
@@ -446,7 +256,7 @@ def token_log_probs(
     ValueError for a wrong shape, ids outside the vocabulary, or rows that do not sum
     to a probability of 1 (logits, say).
     """
-    _check_backend(backend)
+    check_backend(backend)
     ids = [int(i) for i in token_ids]
     rows = figures.check_values(log_probs, (2,), "The log-probs", "[pos, d_vocab]")
     _check_log_probs(ids, rows)
@@ -454,9 +264,9 @@ def token_log_probs(
         right = rows[np.arange(len(ids) - 1), ids[1:]]
         title = "Log-probability of each token"
         strings = [to_string(i) for i in ids[1:]]
-        return _of_figure(figures.token_bars(strings, right, "log-prob (nats)", title))
+        return of_figure(figures.token_bars(strings, right, "log-prob (nats)", title))
     top_k = min(max(top_k, 1), rows.shape[1])
-    return _fit(len(ids), lambda n: _log_prob_view(ids, rows, to_string, top_k, n))
+    return fit(len(ids), lambda n: _log_prob_view(ids, rows, to_string, top_k, n))
 
 
 def _check_log_probs(ids: list[int], rows: np.ndarray) -> None:
@@ -490,9 +300,9 @@ def _log_prob_view(
     text = [to_string(i) for i in ids[:kept]]
     data = {
         "props": {
-            "prompt": [_harmless(token) for token in text],
+            "prompt": [harmless(token) for token in text],
             "topKLogProbs": [[round(float(v), 3) for v in line] for line in best],
-            "topKTokens": [[_harmless(word) for word in line] for line in words],
+            "topKTokens": [[harmless(word) for word in line] for line in words],
             "correctTokenRank": rank.tolist(),
             "correctTokenLogProb": [round(float(v), 3) for v in right[: kept - 1]],
         }
@@ -506,7 +316,7 @@ def _log_prob_view(
         f"least expected is {visible(to_string(ids[hard + 1]))} (position {hard + 1}, "
         f"{-right[hard]:.2f} nats)." + _shortened(kept, len(ids))
     )
-    html = _wrap("TokenLogProbs", data, still, description)
+    html = wrap("TokenLogProbs", data, still, description)
     return AttentionView(html, description)
 
 

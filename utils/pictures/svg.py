@@ -6,66 +6,29 @@ the rest. Needs no browser and no further package.
 """
 
 import base64
-import math
-import struct
-import zlib
-from html import escape, unescape
-from typing import Any
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 
-__all__ = ["blend", "color_ramp", "nice_ticks", "png_data_uri", "static_svg"]
+from utils.pictures.axes import (
+    BOTTOM,
+    GRID,
+    INK,
+    RIGHT,
+    WIDTH,
+    Axis,
+    Panels,
+    as_numbers,
+    axis_of,
+    bar_width,
+    extents,
+    panels_of,
+    text_at,
+)
+from utils.pictures.colors import color_ramp, png_data_uri, rgb
 
-WIDTH = 760
-LEFT, RIGHT, TOP, BOTTOM = 104, 110, 58, 96
-INK = "#1F2933"
-GRID = "#D9DDE2"
-
-
-def _rgb(color: str) -> np.ndarray:
-    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)], dtype=float)
-
-
-def blend(scale: list[list], fraction: float) -> str:
-    """The colour at `fraction` (0 to 1) of a plotly colour scale, as #RRGGBB."""
-    stops = [position for position, _ in scale]
-    colors = np.stack([_rgb(color) for _, color in scale])
-    fraction = min(max(fraction, 0.0), 1.0)
-    mixed = [np.interp(fraction, stops, channel) for channel in colors.T]
-    return "#" + "".join(f"{round(value):02X}" for value in mixed)
-
-
-def color_ramp(scale: list[list], steps: int) -> list[str]:
-    """`steps` colours evenly spaced along a plotly colour scale."""
-    return [blend(scale, i / max(steps - 1, 1)) for i in range(steps)]
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    check = zlib.crc32(kind + data)
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
-
-
-def png_data_uri(indices: np.ndarray, palette: list[str]) -> str:
-    """A data URI of a PNG whose pixel [row, column] has colour palette[index]."""
-    height, width = indices.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    colors = b"".join(bytes.fromhex(color[1:]) for color in palette)
-    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in indices)
-    data = (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", header)
-        + _chunk(b"PLTE", colors)
-        + _chunk(b"IDAT", zlib.compress(rows, 9))
-        + _chunk(b"IEND", b"")
-    )
-    return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-def _numbers(values: Any) -> np.ndarray:
-    return np.array(
-        [np.nan if value is None else float(value) for value in values], dtype=float
-    )
+__all__ = ["static_svg"]
 
 
 def _plain(trace: dict) -> dict:
@@ -79,141 +42,15 @@ def _plain(trace: dict) -> dict:
     return plain
 
 
-def _text(
-    x: float, y: float, text: str, size=12, anchor="middle", turn=0, ink=INK
-) -> str:
-    turned = f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
-    for tag in ("<br>", "<b>", "</b>"):
-        text = text.replace(tag, "")
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{ink}" '
-        f'text-anchor="{anchor}"{turned}>{escape(unescape(text))}</text>'
-    )
-
-
-def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from low to high, at most `most` steps apart."""
-    span = high - low or 1.0
-    step = 10 ** math.floor(math.log10(span / most))
-    step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= most)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(i * step, 10) for i in range(first, last + 1)]
-
-
-class _Axis:
-    """One axis of one panel: from data to pixels."""
-
-    def __init__(self, spec: dict, data: list[np.ndarray], start: float, end: float):
-        self.spec = spec
-        self.log = spec.get("type") == "log"
-        low, high = spec.get("range") or self._extent(data)
-        domain = spec.get("domain") or (0, 1)
-        self.low, self.high = low, high
-        self.start = start + (end - start) * domain[0]
-        self.end = start + (end - start) * domain[1]
-
-    def _extent(self, data: list[np.ndarray]) -> tuple[float, float]:
-        values = np.concatenate([*data, np.array([np.nan])])
-        if self.log:
-            values = np.log10(np.where(values > 0, values, np.nan))
-        values = values[np.isfinite(values)]
-        low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-        pad = 0.05 * ((high - low) or 1.0)
-        low, high = low - pad, high + pad
-        return (high, low) if self.spec.get("autorange") == "reversed" else (low, high)
-
-    def at(self, values: Any) -> np.ndarray:
-        values = _numbers(values)
-        if self.log:
-            values = np.log10(np.where(values > 0, values, np.nan))
-        fraction = (values - self.low) / ((self.high - self.low) or 1.0)
-        return self.start + fraction * (self.end - self.start)
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Places in pixels and their labels; none where the figure hides them."""
-        if self.spec.get("showticklabels") is False:
-            return []
-        if self.spec.get("tickvals") is not None:
-            values = [float(value) for value in self.spec["tickvals"]]
-            labels = [str(text) for text in self.spec["ticktext"]]
-            return list(zip(self.at(values), labels, strict=True))
-        values = nice_ticks(*sorted((self.low, self.high)))
-        if self.log:
-            values = [10.0**value for value in values if value == round(value)]
-        return [(self.at([value])[0], f"{value:g}") for value in values]
-
-
-def _axis_name(key: str) -> str:
-    return key[0] + "axis" + key[1:]
-
-
-Panels = dict[tuple[str, str], tuple[_Axis, _Axis]]
-
-
-def _panels(figure: dict, height: float) -> Panels:
-    """The two axes of every panel, by their names in the traces."""
-    layout, panels = figure["layout"], {}
-    groups: dict[tuple[str, str], list[dict]] = {}
-    for trace in figure["data"]:
-        key = (trace.get("xaxis") or "x", trace.get("yaxis") or "y")
-        groups.setdefault(key, []).append(trace)
-    for (x, y), traces in groups.items():
-        across, up = layout.get(_axis_name(x), {}), layout.get(_axis_name(y), {})
-        xs = [_extents(trace, "x") for trace in traces]
-        ys = [_extents(trace, "y") for trace in traces]
-        panels[x, y] = (
-            _Axis(across, xs, LEFT, WIDTH - RIGHT),
-            _Axis(up, ys, height - BOTTOM, TOP),
-        )
-        if up.get("scaleanchor"):
-            _same_scale(*panels[x, y])
-    return panels
-
-
-def _same_scale(x: _Axis, y: _Axis) -> None:
-    """Shrink one axis about its middle until a unit is as long on both."""
-    units = [abs(axis.high - axis.low) or 1.0 for axis in (x, y)]
-    scales = [
-        abs(a.end - a.start) / unit for a, unit in zip((x, y), units, strict=True)
-    ]
-    for axis, scale in zip((x, y), scales, strict=True):
-        middle, share = (axis.start + axis.end) / 2, min(scales) / scale
-        axis.start = middle + (axis.start - middle) * share
-        axis.end = middle + (axis.end - middle) * share
-
-
-def _extents(trace: dict, axis: str) -> np.ndarray:
-    if trace["type"] == "heatmap":
-        rows = np.asarray(trace["z"], dtype=object)
-        size = rows.shape[1] if axis == "x" else rows.shape[0]
-        given = trace.get(axis)
-        return np.arange(size, dtype=float) if given is None else _numbers(given)
-    values = _numbers(trace[axis])
-    if trace["type"] == "bar":
-        length_axis = "x" if trace.get("orientation") == "h" else "y"
-        if axis == length_axis:
-            return np.append(values, 0.0)
-        return np.concatenate([values - 0.5 * _bar_width(values, trace), values])
-    return values
-
-
-def _bar_width(places: np.ndarray, trace: dict) -> float:
-    if trace.get("width") is not None:
-        return float(np.max(np.asarray(trace["width"], dtype=float)))
-    gaps = np.diff(np.unique(places))
-    return 0.8 * float(gaps.min()) if gaps.size else 0.8
-
-
-def _heatmap(trace: dict, x: _Axis, y: _Axis) -> list[str]:
-    z = np.stack([_numbers(row) for row in trace["z"]])
+def _heatmap(trace: dict, x: Axis, y: Axis) -> list[str]:
+    z = np.stack([as_numbers(row) for row in trace["z"]])
     scale = [list(stop) for stop in trace["colorscale"]]
     steps = 24 if z.size > 1_000 else 100
     palette = [*color_ramp(scale, steps), "#FFFFFF"]
     share = (z - trace["zmin"]) / ((trace["zmax"] - trace["zmin"]) or 1.0)
     index = np.nan_to_num(np.clip(share, 0, 1) * (steps - 1), nan=steps)
     index = index.round().astype(int)
-    xs, ys = _extents(trace, "x"), _extents(trace, "y")
+    xs, ys = extents(trace, "x"), extents(trace, "y")
     left, right = x.at(_ends(xs))
     first, last = y.at(_ends(ys))
     source = png_data_uri(index if first < last else index[::-1], palette)
@@ -237,13 +74,13 @@ def _ends(places: np.ndarray) -> list[float]:
 
 
 def _ink_on(color: str) -> str:
-    red, green, blue = _rgb(color)
+    red, green, blue = rgb(color)
     return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 125 else "#FFFFFF"
 
 
 def _cell_numbers(z, inks, xs, ys) -> list[str]:
     return [
-        _text(
+        text_at(
             xs[column], ys[row] + 4, f"{z[row, column]:.2f}", 11, ink=inks[row, column]
         )
         for row, column in np.ndindex(z.shape)
@@ -251,7 +88,7 @@ def _cell_numbers(z, inks, xs, ys) -> list[str]:
     ]
 
 
-def _color_bar(trace: dict, scale: list, y: _Axis) -> list[str]:
+def _color_bar(trace: dict, scale: list, y: Axis) -> list[str]:
     top, bottom = min(y.start, y.end), max(y.start, y.end)
     steps = np.arange(99, -1, -1)[:, None]
     bar = png_data_uri(steps, color_ramp(scale, 100))
@@ -259,12 +96,12 @@ def _color_bar(trace: dict, scale: list, y: _Axis) -> list[str]:
     parts = [
         f'<image x="{left:.1f}" y="{top:.1f}" width="12" height="{bottom - top:.1f}" '
         f'preserveAspectRatio="none" href="{bar}"/>',
-        _text(left + 16, top + 10, f"{trace['zmax']:.3g}", 10, "start"),
-        _text(left + 16, bottom, f"{trace['zmin']:.3g}", 10, "start"),
+        text_at(left + 16, top + 10, f"{trace['zmax']:.3g}", 10, "start"),
+        text_at(left + 16, bottom, f"{trace['zmin']:.3g}", 10, "start"),
     ]
     title = ((trace.get("colorbar") or {}).get("title") or {}).get("text")
     if title:
-        parts.append(_text(left + 32, (top + bottom) / 2, title, 11, "middle", -90))
+        parts.append(text_at(left + 32, (top + bottom) / 2, title, 11, "middle", -90))
     return parts
 
 
@@ -305,7 +142,7 @@ def _dot(x: float, y: float, radius: float, fill: str, clear, pick: tuple) -> st
     )
 
 
-def _scatter(trace: dict, x: _Axis, y: _Axis) -> list[str]:
+def _scatter(trace: dict, x: Axis, y: Axis) -> list[str]:
     xs, ys = x.at(trace["x"]), y.at(trace["y"])
     mode, parts = trace.get("mode") or "lines", []
     line, marker = trace.get("line") or {}, trace.get("marker") or {}
@@ -332,18 +169,18 @@ def _scatter(trace: dict, x: _Axis, y: _Axis) -> list[str]:
     if "text" in mode:
         lift = -8 if "top" in str(trace.get("textposition")) else 4
         parts += [
-            _text(a, b + lift, str(text), 11)
+            text_at(a, b + lift, str(text), 11)
             for a, b, text in zip(xs, ys, trace["text"], strict=True)
             if text and np.isfinite(a) and np.isfinite(b)
         ]
     return parts
 
 
-def _bars(trace: dict, x: _Axis, y: _Axis) -> list[str]:
+def _bars(trace: dict, x: Axis, y: Axis) -> list[str]:
     lying = trace.get("orientation") == "h"
-    places = _numbers(trace["y" if lying else "x"])
-    lengths = _numbers(trace["x" if lying else "y"])
-    half = 0.5 * _bar_width(places, trace)
+    places = as_numbers(trace["y" if lying else "x"])
+    lengths = as_numbers(trace["x" if lying else "y"])
+    half = 0.5 * bar_width(places, trace)
     color, parts = (trace.get("marker") or {}).get("color", INK), []
     for i, (place, length) in enumerate(zip(places, lengths, strict=True)):
         if not np.isfinite(length):
@@ -359,7 +196,7 @@ def _bars(trace: dict, x: _Axis, y: _Axis) -> list[str]:
     return parts
 
 
-def _frame(x: _Axis, y: _Axis) -> list[str]:
+def _frame(x: Axis, y: Axis) -> list[str]:
     """Grid lines and tick labels, and a border where the figure asks for one."""
     ticks, parts = x.ticks(), []
     turned = sum(len(label) + 2 for _, label in ticks) * 6.5 > x.end - x.start
@@ -369,39 +206,34 @@ def _frame(x: _Axis, y: _Axis) -> list[str]:
             parts.append(f'<path d="{line}" stroke="{GRID}"/>')
         at = (place + 4, y.start + 10) if turned else (place, y.start + 15)
         end, turn = ("end", -90) if turned else ("middle", 0)
-        parts.append(_text(*at, label, 10, end, turn))
+        parts.append(text_at(*at, label, 10, end, turn))
     for place, label in y.ticks():
         if y.spec.get("showgrid") is not False:
             line = f"M{x.start:.1f} {place:.1f}H{x.end:.1f}"
             parts.append(f'<path d="{line}" stroke="{GRID}"/>')
-        parts.append(_text(x.start - 6, place + 4, label, 10, "end"))
+        parts.append(text_at(x.start - 6, place + 4, label, 10, "end"))
     if x.spec.get("showline"):
         border = f"M{x.start:.1f} {y.start:.1f}H{x.end:.1f}V{y.end:.1f}H{x.start:.1f}Z"
         parts.append(f'<path d="{border}" fill="none" stroke="{INK}"/>')
     return parts
 
 
-def _axis_titles(x: _Axis, y: _Axis) -> list[str]:
+def _axis_titles(x: Axis, y: Axis) -> list[str]:
     parts = []
     title = (x.spec.get("title") or {}).get("text")
     if title:
         below = 18 if x.spec.get("showticklabels") is False else BOTTOM - 12
-        parts.append(_text((x.start + x.end) / 2, y.start + below, title))
+        parts.append(text_at((x.start + x.end) / 2, y.start + below, title))
     title = (y.spec.get("title") or {}).get("text")
     if title:
         left = 16 if y.ticks() else x.start - 12
-        parts.append(_text(left, (y.start + y.end) / 2, title, 12, "middle", -90))
+        parts.append(text_at(left, (y.start + y.end) / 2, title, 12, "middle", -90))
     return parts
-
-
-def _axis_of(panels: Panels, ref: str, which: int) -> _Axis:
-    found = [axes[which] for names, axes in panels.items() if names[which] == ref]
-    return (found or [next(iter(panels.values()))[which]])[0]
 
 
 def _place(panels: Panels, ref: str, which: int, value: float) -> float:
     """A place given in data, or as a share of the panel ("x domain")."""
-    axis = _axis_of(panels, ref.split()[0], which)
+    axis = axis_of(panels, ref.split()[0], which)
     if ref.endswith("domain") or ref == "paper":
         return axis.start + value * (axis.end - axis.start)
     return float(axis.at([value])[0])
@@ -420,7 +252,7 @@ def _annotations(layout: dict, panels: Panels) -> list[str]:
         left = _place(panels, note.get("xref") or "x", 0, note["x"])
         top = _place(panels, note.get("yref") or "y", 1, note["y"])
         anchor = {"left": "start", "right": "end"}.get(note.get("xanchor"), "middle")
-        parts.append(_text(left, top - 4, note["text"], 11, anchor))
+        parts.append(text_at(left, top - 4, note["text"], 11, anchor))
     return parts
 
 
@@ -436,7 +268,7 @@ def _legend(traces: list[dict]) -> list[str]:
         color = color if isinstance(color, str) else color[0]
         parts.append(
             f'<rect x="{WIDTH - 104}" y="{top - 9}" width="10" height="10" '
-            f'fill="{color}"/>' + _text(WIDTH - 90, top, trace["name"], 11, "start")
+            f'fill="{color}"/>' + text_at(WIDTH - 90, top, trace["name"], 11, "start")
         )
         top += 18
     return parts if len(parts) > 1 else []
@@ -459,7 +291,7 @@ def static_svg(fig: go.Figure, description: str = "", clickable: bool = False) -
     if not clickable:
         for trace in figure["data"]:
             trace.pop("meta", None)
-    panels = _panels(figure, height)
+    panels = panels_of(figure, height)
     title = (layout.get("title") or {}).get("text") or ""
     label = escape(description or title)
     parts = [
@@ -467,7 +299,7 @@ def static_svg(fig: go.Figure, description: str = "", clickable: bool = False) -
         f'width="{WIDTH}" height="{height:.0f}" role="img" aria-label="{label}" '
         f'font-family="sans-serif"><title>{label}</title>'
         f'<rect width="{WIDTH}" height="{height:.0f}" fill="#FFFFFF"/>',
-        _text(20, 26, title, 15, "start"),
+        text_at(20, 26, title, 15, "start"),
     ]
     for x, y in panels.values():
         parts += _frame(x, y)

@@ -16,7 +16,6 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from utils.text.tokens import visible
 from utils.widgets.parts import (
-    Ask,
     Explorer,
     Page,
     bar_table,
@@ -28,11 +27,10 @@ from utils.widgets.parts import (
     need_heads,
     paragraph,
     private_copy,
-    read_token,
     show_token,
     token_box,
-    token_strings,
 )
+from utils.widgets.typed import Ask, read_token, token_strings
 
 __all__ = ["HeadDump", "circuit_browser", "draw_dump", "head_dump"]
 

@@ -12,7 +12,6 @@ from transformer_lens.model_bridge import TransformerBridge
 from utils.pictures import figures
 from utils.widgets.clicks import ClickPage, mark_picked
 from utils.widgets.parts import (
-    Ask,
     Explorer,
     Memory,
     Page,
@@ -23,10 +22,9 @@ from utils.widgets.parts import (
     learner_call,
     paragraph,
     private_copy,
-    read_text,
     text_box,
-    token_strings,
 )
+from utils.widgets.typed import Ask, read_text, token_strings
 
 __all__ = ["as_four_axes", "composition_browser", "draw_composition", "pair_patterns"]
 

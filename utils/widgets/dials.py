@@ -27,10 +27,9 @@ from utils.widgets.parts import (
     place_in,
     place_slider,
     private_copy,
-    read_text,
     text_box,
-    token_strings,
 )
+from utils.widgets.typed import read_text, token_strings
 
 __all__ = ["Outcome", "draw_outcome", "head_dials", "outcome", "scaled_run"]
 

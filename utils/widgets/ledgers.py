@@ -15,7 +15,6 @@ from utils.pictures import figures
 from utils.text.tokens import visible
 from utils.widgets.parts import (
     MARKED,
-    Ask,
     Explorer,
     Memory,
     Page,
@@ -30,12 +29,10 @@ from utils.widgets.parts import (
     place_in,
     place_slider,
     private_copy,
-    read_text,
-    read_token,
     text_box,
     token_box,
-    token_strings,
 )
+from utils.widgets.typed import Ask, read_text, read_token, token_strings
 
 __all__ = [
     "Entry",

@@ -28,10 +28,9 @@ from utils.widgets.parts import (
     place_in,
     place_slider,
     private_copy,
-    read_text,
     text_box,
-    token_strings,
 )
+from utils.widgets.typed import read_text, token_strings
 
 __all__ = ["Sight", "draw_sight", "induction_microscope", "sight"]
 

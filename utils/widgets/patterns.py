@@ -18,10 +18,9 @@ from utils.widgets.parts import (
     learner_call,
     need_heads,
     private_copy,
-    read_text,
     text_box,
-    token_strings,
 )
+from utils.widgets.typed import read_text, token_strings
 
 __all__ = ["draw_patterns", "layer_patterns", "pattern_browser"]
 

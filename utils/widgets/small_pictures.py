@@ -12,7 +12,8 @@ from html import escape
 import numpy as np
 
 from utils.pictures import figures
-from utils.pictures.svg import color_ramp, nice_ticks, png_data_uri
+from utils.pictures.axes import nice_ticks
+from utils.pictures.colors import color_ramp, png_data_uri
 from utils.text.tokens import visible_all
 
 __all__ = ["Line", "attention_picture", "curves_picture", "legend"]

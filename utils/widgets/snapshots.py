@@ -18,7 +18,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from utils.text.tokenizer import load_tokenizer
 from utils.training.records import Record
-from utils.widgets.parts import Ask, learner_call, token_strings
+from utils.widgets.parts import learner_call
+from utils.widgets.typed import Ask, token_strings
 
 __all__ = [
     "Measure",
