@@ -3,12 +3,17 @@
 import base64
 import json
 import math
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
+from IPython.utils.dir2 import get_real_method
 
 from utils.pictures import figures
 from utils.pictures.svg import static_svg
@@ -370,22 +375,43 @@ def test_still_heatmap_has_the_right_colours():
     )
 
 
-def test_the_renderer_stores_data_and_a_picture_but_no_script(monkeypatch):
-    monkeypatch.setattr(pio.renderers, "default", pio.renderers.default)
-    figures.use_offline_renderer()
-    bundle = pio.renderers["course"].to_mimebundle(FIGURES["bars"].to_dict())
-    assert set(bundle) == {
+def test_a_figure_shows_data_and_a_picture_but_no_script():
+    fig = FIGURES["bars"]
+    data, _ = DisplayFormatter().format(fig)
+    assert set(data) == {
         "application/vnd.plotly.v1+json",
         "image/svg+xml",
         "text/plain",
     }
-    assert pio.renderers.default == "course"
-    assert bundle["text/plain"] == figures.describe(FIGURES["bars"])
+    assert data["text/plain"] == figures.describe(fig)
+
+
+def test_every_figure_shows_itself():
+    """None of them asks plotly's renderers, which may load a script from elsewhere."""
+    for fig in FIGURES.values():
+        assert get_real_method(fig, "_ipython_display_") is None
+        assert "svg" in fig._repr_mimebundle_()["image/svg+xml"]
+
+
+def test_a_plotly_figure_of_ones_own_is_shown_as_data_alone(monkeypatch):
+    monkeypatch.setattr(pio.renderers, "default", "notebook")
+    monkeypatch.delenv("PLOTLY_RENDERER", raising=False)
+    figures.use_offline_renderer()
+    assert pio.renderers.default == "plotly_mimetype"
+    bundle = go.Figure()._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.plotly.v1+json"}
+
+
+def test_the_setup_line_does_not_open_plotlys_renderers():
+    """Opening them imports nbformat, for a second and more of everybody's time."""
+    code = "import sys; from utils.prelude import *; print('nbformat' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_describe_refuses_a_figure_from_elsewhere():
-    import plotly.graph_objects as go
-
     with pytest.raises(ValueError, match="no description"):
         figures.describe(go.Figure())
 

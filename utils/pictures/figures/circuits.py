@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
     GRID,
     PALETTE,
@@ -42,7 +43,7 @@ def eigenvalue_plot(
     largest = np.abs(np.concatenate([values, others])).max() or 1.0
     top = math.ceil(math.log10(largest) - 1e-9)
     floor = top - decades
-    fig = go.Figure()
+    fig = OfflineFigure()
     _rings(fig, floor, top)
     if null is not None:
         fig.add_trace(_spectrum(others, floor, "random (null)", "#7C848F", 6, 0.6))
@@ -134,7 +135,7 @@ def composition_figure(
     places = _head_places(values)
     edges = _edges(values, floor)
     title = title or f"{kind}-composition between heads"
-    fig = go.Figure()
+    fig = OfflineFigure()
     top = max((score - floor for score, *_ in edges), default=1.0)
     for edge in reversed(edges):
         fig.add_trace(_edge_trace(edge, floor, top, places))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from utils.pictures.figures.heatmaps import matrix_heatmap
+from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
     PALETTE,
     as_array,
@@ -56,7 +57,7 @@ def head_scores(
     if kind == "grid" or (kind is None and values.size > 32):
         return _score_grid(values, score_name, title, first_layer)
     names = _head_names(values.shape, first_layer)
-    heads, fig = values.shape[1], go.Figure()
+    heads, fig = values.shape[1], OfflineFigure()
     for i, row in enumerate(values):
         places = list(range(i * heads, (i + 1) * heads))
         fig.add_bar(
@@ -117,7 +118,7 @@ def score_histogram(
         sets = {"random (null)": flat(null, "The null"), **sets}
     pooled = np.concatenate(list(sets.values()))
     edges = np.histogram_bin_edges(pooled, bins=bins)
-    centres, fig = (edges[:-1] + edges[1:]) / 2, go.Figure()
+    centres, fig = (edges[:-1] + edges[1:]) / 2, OfflineFigure()
     for name, sample in sets.items():
         share = np.histogram(sample, bins=edges)[0] / len(sample)
         fig.add_bar(

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from torch import Tensor
 
+from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
     MAX_TICKS,
     MUTED,
@@ -75,7 +76,7 @@ def matrix_heatmap(
         f"{value_title}: %{{z}}<extra></extra>",
         texttemplate="%{z:.2f}" if write else None,
     )
-    fig = go.Figure(trace)
+    fig = OfflineFigure(trace)
     fig.update_xaxes(label_axis(columns, tickangle=_angle(columns)))
     fig.update_yaxes(label_axis(rows, range=[len(rows) - 0.5, -0.5]))
     place = extreme(values)
@@ -136,7 +137,7 @@ def attention_heatmap(
         colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 12},
         hovertemplate="query: %{y}<br>key: %{x}<br>attention: %{z}<extra></extra>",
     )
-    fig = go.Figure(trace)
+    fig = OfflineFigure(trace)
     fig.update_xaxes(label_axis(keys, tickangle=-90, constrain="domain"))
     fig.update_yaxes(
         label_axis(
@@ -192,7 +193,7 @@ def _attention_panels(
     )
     across = min(4, heads)
     down = math.ceil(heads / across)
-    fig = go.Figure()
+    fig = OfflineFigure()
     for head in range(heads):
         suffix = "" if head == 0 else str(head + 1)
         fig.add_trace(_panel_trace(weights[head], suffix, labels[head], head == 0))

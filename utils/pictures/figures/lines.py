@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from utils.pictures.figures.heatmaps import matrix_heatmap
+from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
     MUTED,
     PALETTE,
@@ -80,7 +81,7 @@ def lying_bars(values: np.ndarray, names: list[str], value_title: str) -> go.Fig
         marker={"color": colors},
         hovertemplate=f"%{{y}}<br>{value_title}: %{{x}}<extra></extra>",
     )
-    fig = go.Figure(bars)
+    fig = OfflineFigure(bars)
     fig.update_yaxes(label_axis(names, range=[len(names) - 0.5, -0.5]))
     fig.update_xaxes(zeroline=True, zerolinecolor=MUTED)
     return fig
@@ -120,7 +121,7 @@ def token_bars(
     bars = go.Bar(
         x=list(range(len(names))), y=as_list(values), marker={"color": colors}
     )
-    fig = go.Figure(bars)
+    fig = OfflineFigure(bars)
     fig.update_xaxes(label_axis(names, tickangle=-90))
     place = extreme(values)[0]
     sentence = (
@@ -174,7 +175,7 @@ def training_curves(
     """
     if not series:
         raise ValueError("There is no curve to draw: give at least one series.")
-    fig, sentences = go.Figure(), []
+    fig, sentences = OfflineFigure(), []
     for i, (name, curve) in enumerate(series.items()):
         x, y = _curve(name, curve)
         keep = np.unique(np.linspace(0, len(x) - 1, 500).round().astype(int))

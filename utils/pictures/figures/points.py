@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from torch import Tensor
 
+from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
     MUTED,
     PALETTE,
@@ -52,7 +53,9 @@ def scatter(
     names = [n for n, k in zip(names, known, strict=True) if k] if names else None
     first, second = first[known], second[known]
     many = len(first) > MAX_POINTS
-    fig = go.Figure(_density(first, second) if many else _points(first, second, names))
+    fig = OfflineFigure(
+        _density(first, second) if many else _points(first, second, names)
+    )
     if diagonal:
         _diagonal(fig, first, second)
     sentence = f"{title}: {len(first)} points, {x_title} from {first.min():.3g} to "

@@ -1,14 +1,37 @@
-"""How a figure gets onto the page: plotly's script never comes from the network."""
+"""How a figure gets onto the page: plotly's script never comes from the network.
 
+The figure functions make an `OfflineFigure`, which shows itself. Plotly's own way asks
+its registry of renderers, and opening that registry imports nbformat with all its
+validators: a second and a half for something that is not used here.
+"""
+
+import os
+import sys
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io as pio
 from plotly.io.base_renderers import PlotlyRenderer
 
 from utils.pictures.svg import static_svg
 
-__all__ = ["mimebundle", "use_offline_renderer"]
+__all__ = ["OfflineFigure", "mimebundle", "use_offline_renderer"]
+
+
+class OfflineFigure(go.Figure):
+    """A plotly figure that displays as data, a still picture and a sentence."""
+
+    # IPython asks for these as well, and they would go to plotly's renderers.
+    _ipython_display_ = None
+    _repr_html_ = None
+
+    def _repr_mimebundle_(self, *_, **__) -> dict[str, Any]:
+        return mimebundle(self)
+
+    def show(self, *_, **__) -> None:
+        """Display the figure, as the last line of a cell would."""
+        from IPython.display import display
+
+        display(self)
 
 
 def mimebundle(fig: go.Figure) -> dict[str, Any]:
@@ -25,16 +48,14 @@ def mimebundle(fig: go.Figure) -> dict[str, Any]:
     return bundle
 
 
-class _OfflineRenderer(PlotlyRenderer):
-    def to_mimebundle(self, fig_dict: dict) -> dict[str, Any]:
-        return mimebundle(go.Figure(fig_dict, skip_invalid=True))
-
-
 def use_offline_renderer() -> None:
-    """Show figures without any other host and without storing plotly.js.
+    """Show plotly figures of a learner's own without any other host, as data alone.
 
     The prelude calls it once. JupyterLab's drawing comes from the extension that the
-    plotly package installs.
+    plotly package installs. A renderer that was chosen by hand stays.
     """
-    pio.renderers["course"] = _OfflineRenderer()
-    pio.renderers.default = "course"
+    os.environ.setdefault("PLOTLY_RENDERER", "plotly_mimetype")
+    if "plotly.io._renderers" in sys.modules:
+        import plotly.io as pio
+
+        pio.renderers.default = os.environ["PLOTLY_RENDERER"]
