@@ -2,12 +2,13 @@
 
 `python3 -m utils sync` writes the stub of every exercise cell anew; `--check` only says
 what would change. The tests use `solved_copy` to run each chapter as a learner leaves
-it who solved everything.
+it who solved everything, and `sections` to run a chapter's sections one by one.
 """
 
 import ast
 import importlib
 import inspect
+import random
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = [
     "drift",
     "exercise_names",
     "main",
+    "sections",
     "solution_source",
     "solved_copy",
     "stub_source",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 CHAPTERS = Path(__file__).parents[2] / "chapters"
+SECTION = re.compile(r"^## ", re.MULTILINE)
 EXERCISE_CELL = re.compile(r"\A@exercise\ndef (\w+)\(")
 
 
@@ -69,15 +72,33 @@ def sync_chapter(chapter: Path) -> list[str]:
     return changed
 
 
-def solved_copy(chapter: Path, target: Path) -> None:
+def sections(notebook) -> list[list]:
+    """A notebook's cells, cut before each cell with a `## ` heading.
+
+    The first part is what stands before all sections: the title and the setup line.
+    """
+    parts = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and SECTION.search(cell.source):
+            parts.append([])
+        parts[-1].append(cell)
+    return parts
+
+
+def solved_copy(chapter: Path, target: Path, seed: int | None = None) -> None:
     """Copy a notebook with every stub replaced by its solution.
 
     The first cell sets COURSE_STRICT, so that a solution that does not pass its check
-    in the notebook's own namespace stops the run.
+    in the notebook's own namespace stops the run. With a `seed` the sections come in
+    another order: each has to stand alone.
     """
     notebook = _read(chapter)
     for cell, name in _exercise_cells(notebook):
         cell.source = "@exercise\n" + solution_source(chapter.stem, name).rstrip()
+    if seed is not None:
+        setup, *parts = sections(notebook)
+        random.Random(seed).shuffle(parts)
+        notebook.cells = [cell for part in [setup, *parts] for cell in part]
     strict = 'import os\n\nos.environ["COURSE_STRICT"] = "1"'
     first = nbformat.v4.new_code_cell(strict, id="strict")
     notebook.cells.insert(0, first)
