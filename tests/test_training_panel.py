@@ -476,17 +476,26 @@ def test_the_next_picture_waits_ten_times_as_long_as_one_takes(tmp_path, monkeyp
     draw, drawn = dynamics.draw_view, []
 
     def slow(*given):
-        drawn.append(time.monotonic())
-        time.sleep(0.15)
-        return draw(*given)
+        start = time.monotonic()
+        time.sleep(0.05)
+        page = draw(*given)
+        drawn.append((start, time.monotonic()))
+        return page
 
-    panel = make(tmp_path, Norm(lambda seen: time.sleep(0.1)), every=1)
+    def until_four_are_drawn(number):
+        """The training goes on until there is something to compare."""
+        patience = time.monotonic() + 100
+        while number > 2 and len(drawn) < 4 and time.monotonic() < patience:
+            time.sleep(0.02)
+
+    panel = make(tmp_path, Norm(until_four_are_drawn), every=1)
     monkeypatch.setattr(dynamics, "draw_view", slow)
-    start = time.monotonic()
     panel.train()
-    took = time.monotonic() - start
+    assert len(drawn) >= 4
     # Before and after the training pictures come at once.
-    assert 2 < len(drawn) < took / 1.5 + 4
+    between = drawn[1:-1]
+    for (start, end), (following, _) in zip(between, between[1:], strict=False):
+        assert following - start >= 10 * (end - start)
 
 
 # --- kept records --------------------------------------------------------------------
