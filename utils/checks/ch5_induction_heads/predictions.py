@@ -17,13 +17,13 @@ PREDICTIONS = (
             Choice(
                 "Yes: without looking up what came after, it could not beat chance.",
                 "It could. Knowing which 64 tokens are around is enough for "
-                "ln 64 = 4.2 nats, and striking off used ones for ln(64!)/64 = 3.2.",
+                "ln 64 = 4.2 nats, and striking off used ones for a mean of 3.2.",
             ),
             Choice(
                 "That cannot be told. Knowing which tokens occurred may be enough.",
-                "Whoever knows the set and strikes off what was used reaches "
-                "ln(64!)/64 = 3.2 nats without knowing any order. One layer can copy a "
-                "set. Only a loss clearly below that needs the order.",
+                "Whoever knows the set and strikes off what was used reaches a mean of "
+                "ln(63!)/63 = 3.2 nats after the first token, without knowing any "
+                "order. Only a loss clearly below that needs the order.",
             ),
             Choice(
                 "No: induction would bring the loss to exactly 0.",
@@ -72,19 +72,24 @@ PREDICTIONS = (
         choices=(
             Choice(
                 "As on tokens it did see repeated, or nearly.",
-                "It would, if these tokens were like all others. But text alone has "
-                "shaped their vectors. The heads find some of the places, and then "
-                "fail to say what stands there.",
+                "It would, if these tokens were like all others to the heads. But text "
+                "alone has shaped their vectors, and most guesses are wrong.",
+            ),
+            Choice(
+                "In between: far better than chance, far worse than on the others.",
+                "Each head still finds part of the places and copies part of what "
+                "stands there. Is that the fault of the heads, or of these tokens? "
+                "The rows called made up tell.",
             ),
             Choice(
                 "At chance or worse: it never learned to copy these tokens.",
-                "Matching carries over in part, copying hardly. Is that the fault of "
-                "the heads, or of these tokens? The last two rows of the table tell.",
+                "It is right hundreds of times as often as chance. The heads do not "
+                "work from a list of tokens.",
             ),
             Choice(
-                "It reaches the loss of knowing the set, ln(K!)/K.",
-                "That would mean that copying carries over and matching does not. Here "
-                "it is rather the other way round.",
+                "The heads find the places as well as ever, but cannot copy.",
+                "Finding needs the tokens' vectors as well, to compare query and key. "
+                "The scores of both fall alike.",
             ),
         ),
         right=1,
@@ -135,7 +140,8 @@ PREDICTIONS = (
             Choice(
                 "Composition stays the same, same-matching changes its sign.",
                 "A norm does not see a sign; an eigenvalue does. So strong composition "
-                "does not by itself mean matching: F-109 is not circular.",
+                "does not by itself mean matching, and finding positive eigenvalues "
+                "says something new.",
             ),
             Choice(
                 "Both stay the same.",
