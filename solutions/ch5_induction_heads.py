@@ -485,7 +485,7 @@ def build_induction_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
 
     On rows of `repeated_tokens`, for every span of at least 2 tokens, the likeliest
     next token must be the right one at every position from the first token of the
-    second copy on.
+    second copy on, with a probability of at least one half.
 
     Example:
         >>> from utils.models.handmade import model_from_weights

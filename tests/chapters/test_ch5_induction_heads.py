@@ -409,7 +409,7 @@ def matching_as_a_table(model, layer, head, prev_head=None):
     E = (model.W_E - model.W_E.mean(0)).double()
     QK = (model.W_Q[layer, head] @ model.W_K[layer, head].T).double()
     values = np.linalg.eigvals((E @ QK @ OV.T @ E.T).numpy())
-    return np.trace((E @ QK @ OV.T @ E.T).numpy()) / np.abs(values).sum()
+    return np.trace((E @ QK @ OV.T @ E.T).numpy()) / max(np.abs(values).sum(), 1e-12)
 
 
 def edge_by_a_changed_cache(model, tokens, source_head, target_head, input):

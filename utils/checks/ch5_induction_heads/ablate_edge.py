@@ -10,13 +10,19 @@ __all__ = ["CHECK"]
 
 
 def judge_ablate_edge(answer) -> None:
-    cases = ((2, 0, (0, 1), (1, 2)), (3, 1, (0, 2), (2, 0)), (3, 2, (1, 0), (2, 1)))
-    for n_layers, seed, source, target in cases:
-        model = random_model(n_layers, seed, d_vocab=13)
-        tokens = shared.rows(13, 4, 2, batch=2, seed=seed)
+    cases = (
+        (2, 3, (0, 1), (1, 2), 2),
+        (3, 3, (0, 2), (2, 0), 1),
+        (3, 2, (1, 0), (2, 1), 2),
+        (3, 3, (0, 1), (1, 0), 2),  # a layer comes after the target
+    )
+    for n_layers, n_heads, source, target, batch in cases:
+        seed = n_layers + target[1]
+        model = random_model(n_layers, seed, d_vocab=13, n_heads=n_heads)
+        tokens = shared.rows(13, 4, 2, batch, seed=seed)
         for name in "qkv":
             result = answer(model, tokens, source, target, name)
-            logits = expect.tensor(result, batch=2, pos=9, d_vocab=13)
+            logits = expect.tensor(result, batch=batch, pos=9, d_vocab=13)
             by_hand = shared.by_hand(model, tokens, cut=(source, target, name))[0]
             expect.close(
                 logits,

@@ -13,17 +13,24 @@ __all__ = ["CHECK"]
 
 def judge_ideal_pattern_recovery(answer) -> None:
     tokens = shared.rows(13, 5, 2, batch=3, seed=4)
+    generator = torch.Generator().manual_seed(1)
+    # A pattern of its own for every row.
+    drawn = torch.rand(3, 11, 11, generator=generator).tril()
+    drawn = drawn / drawn.sum(-1, keepdim=True)
     back = torch.eye(11).roll(-1, 1).expand(3, -1, -1)
-    spread = (torch.ones(11, 11).tril() / torch.arange(1, 12)[:, None]).expand(
-        3, 11, 11
-    )
+    # The shares are about 0.9, 2.2, -0.5 and -2.3: they are not bounded by 0 and 1.
     cases = (
-        (3, {(0, 1): back}, 1),
-        (5, {(0, 1): back, (1, 2): spread, (1, 0): back}, 7),
+        (2, 3, {(0, 1): back}, 1),
+        (2, 4, {(0, 1): back, (1, 2): drawn, (1, 0): back}, 7),
+        (3, 9, {(2, 0): drawn, (1, 2): drawn.flip(0)}, 3),
+        (2, 12, {(0, 1): back}, 1),
     )
-    for seed, patterns, first in cases:
-        model = random_model(2, seed, d_vocab=13)
-        share = expect.number(answer(model, tokens, patterns, first))
+    for n_layers, seed, patterns, first in cases:
+        model = random_model(n_layers, seed, d_vocab=13)
+        if first == 1:
+            share = expect.number(answer(model, tokens, patterns))
+        else:
+            share = expect.number(answer(model, tokens, patterns, first))
         nothing = {place: torch.zeros(3, 11, 11) for place in patterns}
         as_it_is, as_told, without = (
             shared.losses(shared.by_hand(model, tokens, forced=forced)[0], tokens)[

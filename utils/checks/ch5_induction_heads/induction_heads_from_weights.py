@@ -44,7 +44,24 @@ def _detector_cases() -> list[tuple]:
     blind[0] = 0.0
     words = "a first layer that attends to everything alike"
     cases.append(((with_weights(real, {"W_Q": blind}), 0.5), [], words))
-    return cases + _random_detector_cases(random_model(3, 5, d_vocab=11, d_head=5))
+    return (
+        cases
+        + _bound_cases()
+        + _random_detector_cases(random_model(3, 5, d_vocab=11, d_head=5))
+    )
+
+
+def _bound_cases() -> list[tuple]:
+    """One head that matches between two bounds, and a bound of 0."""
+    cases = []
+    for n_ctx, matching in ((8, 0.1), (30, 0.1), (30, 0.2)):
+        model = induction_model(7, n_ctx, matching=matching)
+        gain = _match_gain(model, 1, 2, shared.previous_by_position(model))
+        wanted = [(1, 2)] if gain > math.log(n_ctx) else []
+        words = f"a match gain of {gain:.2f} nats among {n_ctx} keys"
+        cases.append(((model,), wanted, words))
+        cases.append(((model, 0.5, 0), [(1, 2)], f"{words} and a least gain of 0"))
+    return cases
 
 
 def _random_detector_cases(model) -> list[tuple]:

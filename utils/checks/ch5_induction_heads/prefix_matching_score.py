@@ -16,13 +16,17 @@ __all__ = ["CHECK"]
 def judge_prefix_matching_score(answer) -> None:
     # Accidental repeats, one of them on the spot, have targets as well.
     mixed = torch.tensor([[0, 4, 2, 4, 4, 6, 2, 9, 4], [0, 1, 1, 3, 5, 3, 5, 3, 8]])
-    for seed, tokens in (
-        (0, shared.rows(13, 3, 3)),
-        (1, shared.rows(13, 5, 2)),
-        (2, mixed),
+    # One row points at key 1, which holds what came after the start token, and its
+    # rows point a different number of times.
+    again = torch.tensor([[0, 5, 0, 7, 2], [0, 3, 3, 3, 0], [0, 1, 8, 9, 4]])
+    for n_layers, n_heads, tokens in (
+        (2, 3, shared.rows(13, 3, 3)),
+        (3, 2, shared.rows(13, 5, 2, batch=1)),
+        (1, 4, again),
+        (2, 3, mixed),
     ):
-        model = random_model(2, seed, d_vocab=13)
-        score = expect.tensor(answer(model, tokens), layer=2, head=3)
+        model = random_model(n_layers, len(tokens), d_vocab=13, n_heads=n_heads)
+        score = expect.tensor(answer(model, tokens), layer=n_layers, head=n_heads)
         expect.close(
             score,
             _pointed_at_by_hand(model, tokens),
@@ -81,6 +85,27 @@ def score_per_cell(model, tokens):
     mask = _target_mask(tokens, 1)
     cells = shared.patterns(model, tokens).transpose(1, 2)[:, :, mask]
     return cells.mean(-1)
+
+
+def score_of_fixed_lag(model, tokens):
+    stripe = _stripe(model, tokens, (tokens.shape[1] - 1) // 2)
+    return stripe.mean((1, 3))
+
+
+def _reads_one_stripe(answer) -> bool:
+    """Whether the answer is the mean of one stripe, from its top or a little below."""
+    for span in (4, 5):
+        model, tokens = random_model(2, span, d_vocab=13), shared.rows(13, span, 2)
+        score = torch.as_tensor(answer(model, tokens)).double()
+        stripe = _stripe(model, tokens, span)
+        means = [stripe[..., k:].mean((1, 3)) for k in (0, 1, 2)]
+        if not any(torch.allclose(score, m, atol=1e-4) for m in means):
+            return False
+    return True
+
+
+def _stripe(model, tokens, span: int) -> Tensor:
+    return shared.patterns(model, tokens).double().diagonal(1 - span, -2, -1)
 
 
 def score_over_all_queries(model, tokens):
@@ -152,6 +177,14 @@ CHECK = Check(
             "You are one position too far: two after the earlier copy. The target is "
             "the token right after it.",
             score_two_further,
+        ),
+        Mistake(
+            "fixed distance",
+            "You read one stripe at a fixed distance. That is right for rows of two "
+            "copies and nothing else. A third copy has two right targets, and tokens "
+            "may repeat at any distance: compare the tokens instead.",
+            score_of_fixed_lag,
+            _reads_one_stripe,
         ),
     ),
     passed=(

@@ -1,5 +1,7 @@
 """Chapter 5, `previous_token_score`: judge, known mistakes and hints."""
 
+import torch
+
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch5_induction_heads import shared
 from utils.models.handmade import (
@@ -10,15 +12,17 @@ __all__ = ["CHECK"]
 
 
 def judge_previous_token_score(answer) -> None:
-    for seed in (0, 1):
-        model = random_model(2, seed, d_vocab=13)
-        tokens = shared.rows(13, 5, 2, batch=3, seed=seed)
-        score = expect.tensor(answer(model, tokens), layer=2, head=3)
+    for n_layers, n_heads, batch, span in ((2, 3, 3, 5), (1, 2, 1, 4), (3, 4, 2, 3)):
+        model = random_model(n_layers, n_layers, d_vocab=13, n_heads=n_heads, scale=2.0)
+        tokens = shared.rows(13, span, 2, batch, seed=n_heads)
+        score = expect.tensor(answer(model, tokens), layer=n_layers, head=n_heads)
         _, _, patterns, _ = shared.by_hand(model, tokens)
         means = {}
         for place, pattern in patterns.items():
             cells = [
-                pattern[row, i, i - 1].item() for row in range(3) for i in range(1, 11)
+                pattern[row, i, i - 1].item()
+                for row in range(batch)
+                for i in range(1, tokens.shape[1])
             ]
             means[place] = sum(cells) / len(cells)
         expect.close(
@@ -46,6 +50,16 @@ def previous_two_back(model, tokens):
     return shared.patterns(model, tokens).diagonal(-2, -2, -1).mean((1, 3))
 
 
+def previous_by_arg_max(model, tokens):
+    top = shared.patterns(model, tokens).argmax(-1)[..., 1:]
+    before = torch.arange(tokens.shape[1] - 1)
+    return (top == before).double().mean((1, 3))
+
+
+def previous_in_first_row(model, tokens):
+    return shared.patterns(model, tokens)[:, 0].diagonal(-1, -2, -1).mean(-1)
+
+
 def previous_without_second(model, tokens):
     return shared.patterns(model, tokens).diagonal(-1, -2, -1)[..., 1:].mean((1, 3))
 
@@ -62,6 +76,17 @@ CHECK = Check(
         "[batch, head, pos - 1]; `.mean((0, 2))` leaves [head]. Stack the layers.",
     ),
     mistakes=(
+        Mistake(
+            "largest entry",
+            "You count how often the position before gets the most attention. The "
+            "score is how much attention it gets, be it the most or not.",
+            previous_by_arg_max,
+        ),
+        Mistake(
+            "first row only",
+            "You look at the first row of the batch only. All rows count.",
+            previous_in_first_row,
+        ),
         Mistake(
             "current token",
             "This is attention to the token itself, the diagonal. The token before "

@@ -10,9 +10,9 @@ __all__ = ["CHECK"]
 
 
 def judge_repeat_loss(answer) -> None:
-    for seed, span, copies in ((0, 4, 2), (1, 3, 3), (2, 5, 3)):
-        model = random_model(2, seed, d_vocab=14, n_ctx=17)
-        tokens = shared.rows(14, span, copies, batch=3, seed=seed)
+    for n_layers, span, copies, batch in ((2, 4, 2, 3), (1, 3, 3, 1), (3, 5, 3, 2)):
+        model = random_model(n_layers, span, d_vocab=14, n_ctx=17, scale=2.0)
+        tokens = shared.rows(14, span, copies, batch, seed=copies)
         result = expect.number(answer(model, tokens, span))
         log_probs = model(tokens).double().log_softmax(-1)
         losses = []

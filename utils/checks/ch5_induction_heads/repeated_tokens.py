@@ -1,5 +1,6 @@
 """Chapter 5, `repeated_tokens`: judge, known mistakes and hints."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,13 @@ def judge_repeated_tokens(answer) -> None:
         )
         allowed = ids.tolist() if ids is not None else list(range(1, d_vocab))
         _expect_good_spans(spans[:, 0].tolist(), allowed)
+    _expect_all_drawn(answer)
     same = [answer(23, 7, seed=4) for _ in range(2)]
+    expect.true(
+        "the random state" not in getattr(answer, "notes", ()),
+        "Your function changed the global random state, as torch.manual_seed does. "
+        "Whoever draws afterwards gets other numbers. Use a torch.Generator.",
+    )
     expect.true(
         torch.equal(torch.as_tensor(same[0]), torch.as_tensor(same[1])),
         "The same seed should give the same rows.",
@@ -35,9 +42,26 @@ def judge_repeated_tokens(answer) -> None:
 
 def _whole_numbers(rows):
     kind = getattr(rows, "dtype", None)
-    if isinstance(rows, Tensor) and (kind.is_floating_point or kind == torch.bool):
+    if kind not in (torch.int64, np.dtype("int64"), None):
         raise Wrong(f"Your tokens have dtype {kind}. Ids are int64.")
     return rows
+
+
+def _expect_all_drawn(answer) -> None:
+    """Many short spans: every id comes, and in no fixed relation to the one before."""
+    rows = torch.as_tensor(answer(9, 3, batch=60, seed=2))
+    spans = rows[:, 1:4].tolist()
+    never = set(range(1, 9)) - {i for span in spans for i in span}
+    expect.true(
+        not never,
+        f"In 60 rows of 3 from the ids 1 to 8 these never came: {sorted(never)}. Every "
+        "id should be as likely as any other.",
+    )
+    steps = {(b - a) % 8 for a, b, _ in spans}
+    expect.true(
+        len(steps) > 4,
+        "Your spans are ids in a fixed order. Each should be drawn at random.",
+    )
 
 
 def _expect_good_spans(spans: list[list[int]], allowed: list[int]) -> None:

@@ -8,30 +8,37 @@ from utils.checks.ch5_induction_heads import shared
 from utils.models.handmade import (
     induction_model,
     random_model,
+    with_weights,
 )
 
 __all__ = ["CHECK"]
 
 
 def judge_same_matching_score(answer) -> None:
-    for seed, head in ((0, 2), (1, 0)):
-        model = random_model(2, seed, d_vocab=13, d_head=5)
+    for n_layers, layer, head, n_heads in (
+        (2, 1, 2, 3),
+        (3, 2, 0, 2),
+        (4, 2, 1, 2),
+    ):
+        model = random_model(n_layers, head, d_vocab=9, n_heads=n_heads, d_head=5)
         for prev_head in (1, None, 0):
-            score = expect.number(answer(model, 1, head, prev_head))
             if prev_head is None:
+                score = expect.number(answer(model, layer, head))
                 weights = shared.previous_by_position(model)
                 where = "all first-layer heads"
             else:
-                weights = [float(i == prev_head) for i in range(3)]
+                score = expect.number(answer(model, layer, head, prev_head))
+                weights = [float(i == prev_head) for i in range(n_heads)]
                 where = f"head 0.{prev_head}"
-            table = shared.matching_table(model, 1, head, weights)
+            table = shared.matching_table(model, layer, head, weights)
             expect.close(
                 score,
                 shared.eigenvalue_share(table),
-                f"The score of 1.{head} through {where} does not match the matrix "
-                "written out, token by token.",
+                f"The score of {layer}.{head} through {where} does not match the "
+                "matrix written out, token by token.",
                 rtol=1e-3,
             )
+    _judge_silent_head(answer)
     for matching in (1.0, -1.0):
         score = expect.number(answer(induction_model(matching=matching), 1, 2))
         expect.close(
@@ -40,6 +47,17 @@ def judge_same_matching_score(answer) -> None:
             "A hand-made head that looks for the same scores 1, one that avoids it -1.",
             atol=0.1,
         )
+
+
+def _judge_silent_head(answer) -> None:
+    model = random_model(2, 3, d_vocab=9)
+    silent = model.W_Q.clone()
+    silent[1, 0] = 0.0
+    expect.close(
+        expect.number(answer(with_weights(model, {"W_Q": silent}), 1, 0)),
+        0.0,
+        "A head whose scores are all 0 should score 0.",
+    )
 
 
 def _weights_or_one(model, prev_head) -> Tensor:

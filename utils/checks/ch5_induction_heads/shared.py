@@ -231,11 +231,22 @@ def all_kinds_of_repeats(d_vocab: int, n_ctx: int):
                 yield rows(d_vocab, span, copies, batch=5, seed=span), span
 
 
-def expect_continued(logits: Tensor, tokens: Tensor, span: int, prefix="") -> None:
+def expect_continued(
+    logits: Tensor, tokens: Tensor, span: int, prefix="", least: float = 0.0
+) -> None:
+    """Every repeat continued by the right token, with at least this probability."""
     guesses = logits[:, span + 1 : -1].argmax(-1)
     wanted = tokens[:, span + 2 :]
     wrong = (guesses != wanted).nonzero()
     if not len(wrong):
+        chances = logits[:, span + 1 : -1].softmax(-1).gather(-1, wanted[..., None])
+        if chances.min() < least:
+            raise Wrong(
+                f"{prefix}The right token is the likeliest one everywhere, but with a "
+                f"span of {span} its probability is {chances.min():.2f} at one place, "
+                f"and {least} is asked for. Are your scores sharp enough after the "
+                "division by sqrt(d_head)?"
+            )
         return
     row, i = wrong[0].tolist()
     right = (guesses == wanted).double().mean().item()

@@ -1,0 +1,156 @@
+"""Chapter 5: wrong answers that once passed: the solution with one thing changed."""
+
+import inspect
+
+import pytest
+import torch
+
+import solutions.ch5_induction_heads as chapter
+from utils.exercises.engine import run_check
+
+# (exercise, what stands in the solution, what stands in the wrong answer)
+ONCE_PASSED = {
+    "least_gain of 0 means the default": (
+        "induction_heads_from_weights",
+        "math.log(model.cfg.n_ctx) if least_gain is None else least_gain",
+        "least_gain or math.log(model.cfg.n_ctx)",
+    ),
+    "256 keys in every model": (
+        "induction_heads_from_weights",
+        "math.log(model.cfg.n_ctx)",
+        "math.log(256)",
+    ),
+    "scores of the built model are not scaled up": (
+        "build_induction_model",
+        "W_QK * d_model**0.5",
+        "W_QK",
+    ),
+    "a previous-token head that hardly writes": (
+        "build_induction_model",
+        "    identity = ",
+        "    heads[0] = heads[0][0], 0.1 * heads[0][1]\n    identity = ",
+    ),
+    "cut by adding to the logits": (
+        "ablate_edge",
+        '    name = f"blocks.{target_layer}.attn.hook_{input}"\n',
+        '    name = f"blocks.{target_layer}.attn.hook_{input}"\n'
+        '    z = "z", target_layer\n'
+        "    with model.hooks(fwd_hooks=[(name, without_source)]):\n"
+        "        _, other = model.run_with_cache(tokens)\n"
+        "    change = (other[z] - cache[z])[:, :, target]\n"
+        "    return model(tokens) + change @ model.W_O[target_head] @ model.W_U\n",
+    ),
+    "two layers in every model: prefix matching": (
+        "prefix_matching_score",
+        "range(model.cfg.n_layers)",
+        "range(2)",
+    ),
+    "a mean of the rows' means": (
+        "prefix_matching_score",
+        "per_query = on_targets.sum(dim=-1).transpose(1, 2)[pointing]\n"
+        "        scores.append(per_query.mean(dim=0))",
+        "per_row = on_targets.sum(dim=(-1, -2)) / pointing.sum(dim=-1)[:, None]\n"
+        "        scores.append(per_row.mean(dim=0))",
+    ),
+    "key 1 is left out": (
+        "prefix_matching_score",
+        "targets = targets.tril()",
+        "targets = targets.tril()\n    targets[:, :, 1] = False",
+    ),
+    "two layers in every model: previous token": (
+        "previous_token_score",
+        "range(model.cfg.n_layers)",
+        "range(2)",
+    ),
+    "always layer 1": (
+        "same_matching_score",
+        "model.W_Q[layer, head], model.W_K[layer, head]",
+        "model.W_Q[1, head], model.W_K[1, head]",
+    ),
+    "always the last layer": (
+        "same_matching_score",
+        "model.W_Q[layer, head], model.W_K[layer, head]",
+        "model.W_Q[-1, head], model.W_K[-1, head]",
+    ),
+    "the first row's pattern for all rows": (
+        "ideal_pattern_recovery",
+        "factor * pattern",
+        "factor * pattern[:1]",
+    ),
+    "a share between 0 and 1": (
+        "ideal_pattern_recovery",
+        "return (without - as_told) / (without - as_it_is)",
+        "return min(1.0, max(0.0, (without - as_told) / (without - as_it_is)))",
+    ),
+    "ids that follow each other": (
+        "repeated_tokens",
+        "spans = ids[torch.stack(orders)[:, :span]]",
+        "first = torch.stack(orders)[:, :1]\n"
+        "    spans = ids[(first + torch.arange(span)) % len(ids)]",
+    ),
+    "only the first ids, and one more": (
+        "repeated_tokens",
+        "torch.randperm(len(ids), generator=generator)",
+        "torch.randperm(min(span + 1, len(ids)), generator=generator)",
+    ),
+    "int32": (
+        "repeated_tokens",
+        "return torch.cat([start, spans.repeat(1, copies)], dim=1)",
+        "return torch.cat([start, spans.repeat(1, copies)], dim=1).int()",
+    ),
+    "the global seed": (
+        "repeated_tokens",
+        "generator = torch.Generator().manual_seed(seed)",
+        "generator = torch.manual_seed(seed)",
+    ),
+    "logits of half the precision": (
+        "repeat_loss",
+        "model(tokens).log_softmax(dim=-1)",
+        "model(tokens).half().log_softmax(dim=-1).float()",
+    ),
+    "the last span - 1 tokens": (
+        "repeat_loss",
+        "losses[:, span + 1 :]",
+        "losses[:, 1 - span :]",
+    ),
+    "the largest entry is counted": (
+        "previous_token_score",
+        "return before.mean(dim=(1, -1))",
+        "top = patterns.argmax(dim=-1)[..., 1:] == torch.arange(patterns.shape[-1] - 1)"
+        "\n    return top.float().mean(dim=(1, -1))",
+    ),
+    "the first row only": (
+        "previous_token_score",
+        "return before.mean(dim=(1, -1))",
+        "return before[:, 0].mean(dim=-1)",
+    ),
+}
+
+
+def changed(name: str, right: str, wrong: str):
+    """The solution of an exercise with one piece of its source replaced."""
+    source = inspect.getsource(getattr(chapter, name))
+    assert source.count(right) == 1, f"{name} no longer holds {right!r} once"
+    namespace = dict(vars(chapter))
+    exec(compile(source.replace(right, wrong), f"<{name}>", "exec"), namespace)
+    return namespace[name]
+
+
+@pytest.mark.parametrize("case", ONCE_PASSED)
+def test_wrong_answers_that_passed_before(case):
+    name, right, wrong = ONCE_PASSED[case]
+    result = run_check(name, changed(name, right, wrong))
+    assert result.status in ("failed", "error"), result.message
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_stripe_at_a_fixed_distance_is_named(first):
+    def answer(model, tokens):
+        span = (tokens.shape[1] - 1) // 2
+        _, cache = model.run_with_cache(tokens)
+        layers = range(model.cfg.n_layers)
+        stripes = [cache["pattern", i].diagonal(1 - span, -2, -1) for i in layers]
+        return torch.stack([stripe[..., first:].mean((0, -1)) for stripe in stripes])
+
+    result = run_check("prefix_matching_score", answer)
+    assert result.status == "failed" and result.mistake == "fixed distance"
