@@ -18,7 +18,7 @@ def judge_same_matching_score(answer) -> None:
     for n_layers, layer, head, n_heads in (
         (2, 1, 2, 3),
         (3, 2, 0, 2),
-        (4, 2, 1, 2),
+        (3, 1, 1, 2),
     ):
         model = random_model(n_layers, head, d_vocab=9, n_heads=n_heads, d_head=5)
         for prev_head in (1, None, 0):
