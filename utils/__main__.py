@@ -48,6 +48,7 @@ COMMANDS = (
         "write the stubs from the solutions",
     ),
     ("claims", "tests/claims.py", True, "measure the paper's statements"),
+    ("mutants NAME", "tests/mutants.py", True, "do the checks notice wrong answers?"),
     ("records", "tests/records.py", True, "train the kept records again (hours)"),
     ("bench", "tests/bench.py", True, "measure times and memory; all for everything"),
 )
