@@ -282,6 +282,11 @@ def test_points_that_hide_each_other_share_a_label():
     assert list(points.hovertext) == list("abcdef")
 
 
+def test_a_point_whose_name_is_empty_has_no_label():
+    fig = figures.scatter([0, 1, 2.0], [0, 1, 2.0], ["", "1.4", ""])
+    assert list(fig.data[0].text) == ["", "1.4", ""]
+
+
 def test_scatter_keeps_every_point_also_as_a_density():
     x, y = rand(6), rand(6, seed=3)
     fig = figures.scatter(x, y, [f"1.{i}" for i in range(6)])

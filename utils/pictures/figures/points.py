@@ -37,7 +37,8 @@ def scatter(
 ) -> go.Figure:
     """Points [n] against each other, with names such as 1.4 beside up to 40 of them.
 
-    Points that hide each other share one label, such as "1.2, 1.4".
+    Points that hide each other share one label, such as "1.2, 1.4"; one whose name is
+    empty gets none.
     More than 2,000 points (a bigram table, say) become a density of 60 by 60 cells in
     which every point counts. `diagonal` draws y = x. Pairs that are not finite are
     left out. Raises ValueError when the lengths differ.
@@ -89,7 +90,10 @@ def _points(x: np.ndarray, y: np.ndarray, names: list[str] | None) -> go.Scatter
 
 
 def _shared_labels(x: np.ndarray, y: np.ndarray, names: list[str]) -> list[str]:
-    """A label for each point; points closer than 2 % of both axes share the first's."""
+    """A label for each point; points closer than 2 % of both axes share the first's.
+
+    A name that is empty is no label.
+    """
     places = np.stack([x, y], axis=1)
     near = 0.02 * (np.ptp(places, axis=0) + 1e-12)
     groups: list[list[int]] = []
@@ -102,7 +106,7 @@ def _shared_labels(x: np.ndarray, y: np.ndarray, names: list[str]) -> list[str]:
             group.append(i)
     labels = [""] * len(names)
     for group in groups:
-        labels[group[0]] = ", ".join(clip(names[i]) for i in group)
+        labels[group[0]] = ", ".join(clip(names[i]) for i in group if names[i])
     return labels
 
 
