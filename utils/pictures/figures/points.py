@@ -50,6 +50,8 @@ def scatter(
             f"x has {len(first)} values and y has {len(second)}: each point needs both."
         )
     names = need_labels(labels, len(first), "The scatter") if labels else None
+    if names:
+        names = [n if given else "" for n, given in zip(names, labels, strict=True)]
     known = np.isfinite(first) & np.isfinite(second)
     names = [n for n, k in zip(names, known, strict=True) if k] if names else None
     first, second = first[known], second[known]
