@@ -30,6 +30,7 @@ from utils.text.batches import (
     with_repeats,
 )
 from utils.text.planted import PlantedLanguage, SkipTrigram
+from utils.text.remembered import remembered
 from utils.text.tokenizer import (
     D_VOCAB,
     START_ID,
@@ -119,12 +120,13 @@ class Corpus:
 def stdlib_corpus(d_vocab: int = D_VOCAB) -> Corpus:
     """The Python source of this interpreter's standard library, as tokens.
 
-    Read from disk at the first call (two seconds) and remembered. A file is held out
-    when a hash of its relative path says so, which is the same on every version.
+    Its tokens are made at the very first call (some seconds) and kept in `.cache`. A
+    file is held out when a hash of its relative path says so, which is the same on
+    every version.
     Errors: RuntimeError when the library is not there as .py files.
     """
     texts = dict(_stdlib_texts(Path(sysconfig.get_path("stdlib"))))
-    return _build("stdlib", texts, raw_tokenizer(d_vocab))
+    return _build("stdlib", texts, raw_tokenizer(d_vocab), keep=True)
 
 
 def hub_corpus(
@@ -172,8 +174,10 @@ def _own_copy(tokenizer: Tokenizer | PreTrainedTokenizerFast) -> Tokenizer:
     return Tokenizer.from_str(tokenizer.to_str())
 
 
-def _build(name: str, texts: dict[str, str], tokenizer: Tokenizer) -> Corpus:
-    """Drop empty texts and duplicates, split, tokenise."""
+def _build(
+    name: str, texts: dict[str, str], tokenizer: Tokenizer, keep: bool = False
+) -> Corpus:
+    """Drop empty texts and duplicates, split, tokenise; `keep` the tokens on disk."""
     first_path = {}
     for path, text in sorted(texts.items()):
         if text.strip():
@@ -190,32 +194,43 @@ def _build(name: str, texts: dict[str, str], tokenizer: Tokenizer) -> Corpus:
         held = [max(paths)]
     if len(held) == len(paths):
         held = held[1:]
-    train, train_tokens = _documents(paths, set(paths) - set(held), tokenizer)
-    heldout, heldout_tokens = _documents(paths, set(held), tokenizer)
+    train, train_tokens = _documents(paths, set(paths) - set(held), tokenizer, keep)
+    heldout, heldout_tokens = _documents(paths, set(held), tokenizer, keep)
     d_vocab = tokenizer.get_vocab_size()
     return Corpus(name, d_vocab, train, heldout, train_tokens, heldout_tokens)
 
 
 def _documents(
-    texts: dict[str, str], chosen: set[str], tokenizer: Tokenizer
+    texts: dict[str, str], chosen: set[str], tokenizer: Tokenizer, keep: bool
 ) -> tuple[list[Document], Int[Tensor, "stream"]]:
     """The chosen texts as documents, whose tokens are views into one stream."""
-    # Text that happens to spell the start token is text, not a start.
-    tokenizer.encode_special_tokens = True
     paths = sorted(chosen)
-    parts = []
-    for some in _chunks(paths, 32):
-        encoded = tokenizer.encode_batch_fast(
-            [texts[path] for path in some], add_special_tokens=False
-        )
-        parts += [np.array([START_ID, *each.ids], dtype=np.int32) for each in encoded]
-    stream = torch.from_numpy(np.concatenate(parts))
-    views = torch.split(stream, [len(part) for part in parts])
+    wanted = [texts[path] for path in paths]
+
+    def make() -> np.ndarray:
+        return _stream(wanted, tokenizer)
+
+    numbers = remembered([tokenizer.to_str(), *wanted], make) if keep else make()
+    stream = torch.from_numpy(numbers)
+    begins = (stream == START_ID).nonzero().flatten().tolist()
     documents = [
-        Document(path, texts[path], view[1:])
-        for path, view in zip(paths, views, strict=True)
+        Document(path, text, stream[begin + 1 : end])
+        for path, text, begin, end in zip(
+            paths, wanted, begins, [*begins[1:], len(stream)], strict=True
+        )
     ]
     return documents, stream
+
+
+def _stream(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+    """All texts one after the other, the start token in front of each."""
+    # Text that happens to spell the start token is text, not a start.
+    tokenizer.encode_special_tokens = True
+    parts = []
+    for some in _chunks(texts, 32):
+        encoded = tokenizer.encode_batch_fast(some, add_special_tokens=False)
+        parts += [np.array([START_ID, *each.ids], dtype=np.int32) for each in encoded]
+    return np.concatenate(parts)
 
 
 def _chunks(items: list, size: int) -> Iterator[list]:

@@ -1,0 +1,67 @@
+"""Token ids kept on disk, as cutting the standard library into tokens takes seconds.
+
+Called by `corpus.py`. What is kept can always be made again: a file that is missing,
+old or damaged is made anew, and a folder that cannot be written costs only the time.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["FOLDER", "remembered"]
+
+FOLDER = Path(__file__).parents[2] / ".cache"
+DIGEST = 8  # the last numbers of a file are the SHA-256 of those before
+
+
+def remembered(
+    parts: Iterable[str], make: Callable[[], np.ndarray], folder: Path | None = None
+) -> np.ndarray:
+    """What `make` gives, an int32 array [n], from disk if it was made before.
+
+    `parts` is all that the result depends on. `folder` is the course's `.cache` unless
+    given.
+    """
+    name = hashlib.sha256()
+    for part in parts:
+        name.update(hashlib.sha256(part.encode("utf-8", "surrogatepass")).digest())
+    file = (folder or FOLDER) / f"tokens-{name.hexdigest()[:32]}.npy"
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        return _checked(np.load(file, allow_pickle=False))
+    numbers = make()
+    with contextlib.suppress(OSError):
+        _write(file, numbers)
+    return numbers
+
+
+def _checked(stored: np.ndarray) -> np.ndarray:
+    numbers, digest = stored[:-DIGEST], stored[-DIGEST:]
+    if (
+        stored.dtype != np.int32
+        or stored.ndim != 1
+        or (digest != _digest(numbers)).any()
+    ):
+        raise ValueError("damaged")
+    return numbers
+
+
+def _digest(numbers: np.ndarray) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(numbers.tobytes()).digest(), dtype=np.int32)
+
+
+def _write(file: Path, numbers: np.ndarray) -> None:
+    """In one step, as several notebooks may begin at once."""
+    file.parent.mkdir(exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".new")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.save(stream, np.concatenate([numbers, _digest(numbers)]))
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
