@@ -14,9 +14,11 @@ from functools import cache
 
 import torch
 
-__all__ = ["VERDICTS", "Claim", "Finding", "all_claims"]
+__all__ = ["RESTS_ON", "VERDICTS", "Claim", "Finding", "all_claims"]
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
+# What a row's numbers come from; `claims --shake` does with each what could differ.
+RESTS_ON = ("shipped weights", "weights by hand", "draws", "trains")
 Numbers = Mapping[str, float]
 
 
@@ -29,6 +31,9 @@ class Claim:
     `conditions` is a requirement in words and a test of the numbers: the verdict is
     "reproduced" when all hold, "partly" when some do, "not reproduced" when none does.
     `reason` says why the verdict is `expected`. `needs` names the shipped models.
+    `rests_on` says what could come out otherwise elsewhere: "shipped weights" and
+    "weights by hand" only in their last digits; "draws" by other random numbers, such
+    as the tokens of a test or a random baseline; "trains" by another training.
     """
 
     row: str
@@ -40,10 +45,13 @@ class Claim:
     reason: str
     expected: str = "reproduced"
     needs: tuple[str, ...] = ()
+    rests_on: str = "shipped weights"
 
     def __post_init__(self):
         if self.expected not in VERDICTS:
             raise ValueError(f"{self.row}: {self.expected!r} is no verdict.")
+        if self.rests_on not in RESTS_ON:
+            raise ValueError(f"{self.row}: it cannot rest on {self.rests_on!r}.")
         if not self.conditions:
             raise ValueError(f"{self.row}: a claim needs a condition.")
 

@@ -22,7 +22,7 @@ from solutions.ch3_one_layer import (
     top_skip_trigrams,
 )
 from tests.claim_rows import Claim
-from tests.claim_rows.shared import rows, shipped, untrained_like
+from tests.claim_rows.shared import count, rows, shipped, untrained_like
 from tests.claim_rows.skip_trigrams import (
     is_copying,
     token_frequencies,
@@ -348,50 +348,75 @@ def keep_language(second: str) -> PlantedLanguage:
     )
 
 
+KEEP_SEEDS = range(8)
+
+
 @cache
-def keep_model(second: str, n_layers: int):
+def keep_model(second: str, n_layers: int, seed: int):
     config = AttentionOnlyConfig(
         n_layers=n_layers, d_vocab=64, d_model=48, n_heads=1, d_head=24, n_ctx=48
     )
     recipe = TrainConfig(
-        steps=500, lr=0.02, schedule="linear", decay_share=0.6, probe_every=0
+        steps=150, lr=0.02, schedule="linear", decay_share=0.6, probe_every=0
     )
-    network = AttentionOnlyTransformer(config, seed=0)
-    batches = keep_language(second).batches(64, 48)
+    network = AttentionOnlyTransformer(config, seed=seed)
+    batches = keep_language(second).batches(32, 48)
     train(network, batches, recipe, progress=False, mode="full")
     return as_bridge(network.eval())
 
 
-def bug_cost(second: str, n_layers: int) -> float:
-    """KL from the truth, in nats, where a planted skip-trigram is active."""
-    language, tested = keep_language(second), keep_model(second, n_layers)
-    text = language.sample(n_rows=2000, n_ctx=48, seed=5)
-    truth = language.next_probs(text)
-    guess = torch.cat([tested(part).log_softmax(-1) for part in text.split(250)])
-    nats = (torch.special.xlogy(truth, truth) - truth * guess).sum(-1)
+@cache
+def keep_text(second: str) -> tuple[Tensor, Tensor]:
+    """Rows of a language up to places where a rule is active, and the truth there."""
+    language = keep_language(second)
+    text = language.sample(n_rows=500, n_ctx=48, seed=5)
     index, active = language.tokens.index, torch.zeros_like(text).bool()
     for source, end in (("keep", "in"), (second, "at")):
         after = (text == index(source)).cumsum(1) > 0
         active |= (text == index(end)) & after
-    return nats[active].mean().item()
+    return text, active
+
+
+def bug_costs(second: str, n_layers: int) -> Tensor:
+    """KL from the truth, in nats, where a planted skip-trigram is active, by seed."""
+    text, active = keep_text(second)
+    truth = keep_language(second).next_probs(text)[active]
+    costs = []
+    for seed in KEEP_SEEDS:
+        guess = keep_model(second, n_layers, seed)(text)[active].log_softmax(-1)
+        nats = (torch.special.xlogy(truth, truth) - truth * guess).sum(-1)
+        costs.append(nats.mean().item())
+    return torch.tensor(costs)
 
 
 def bugs() -> dict[str, float]:
-    language, tested = keep_language("keep"), keep_model("keep", 1)
+    language = keep_language("keep")
     keep, into, at, mind, bay = map(
         language.tokens.index, ("keep", "in", "at", "mind", "bay")
     )
     contexts = language.sample(400, 24, seed=3)
     contexts = contexts[(contexts != keep).all(1)][:100]
-    lift = skip_trigram_lift(tested, contexts, keep, [into, at], [mind, bay])
-    values = torch.linalg.svdvals(lift)
+    lifts = torch.stack(
+        [
+            skip_trigram_lift(
+                keep_model("keep", 1, seed), contexts, keep, [into, at], [mind, bay]
+            )
+            for seed in KEEP_SEEDS
+        ]
+    )
+    values = torch.linalg.svdvals(lifts)
+    one, twin, two = (bug_costs(*a) for a in (("keep", 1), ("hold", 1), ("keep", 2)))
     return {
-        "in_bay": lift[0, 1].item(),
-        "at_mind": lift[1, 0].item(),
-        "ratio": (values[1] / values[0]).item(),
-        "shared": bug_cost("keep", 1),
-        "twin": bug_cost("hold", 1),
-        "two_layers": bug_cost("keep", 2),
+        "n": len(KEEP_SEEDS),
+        "crossed": torch.stack([lifts[:, 0, 1], lifts[:, 1, 0]]).min().item(),
+        "ratio": (values[:, 1] / values[:, 0]).median().item(),
+        "more": count(one > 2 * twin),
+        "less": count(two < one),
+        "one": one.median().item(),
+        "one_worst": one.max().item(),
+        "twin": twin.median().item(),
+        "two": two.median().item(),
+        "two_worst": two.max().item(),
     }
 
 
@@ -681,18 +706,24 @@ CLAIMS = (
         "crossed cases. What do they cost?",
         paper="open question",
         measure=bugs,
-        ours="crossed logits {in_bay:+.1f} and {at_mind:+.1f} (sigma2/sigma1 "
-        "{ratio:.2f}); cost {shared:.4f} nats against {twin:.4f} in the twin and "
-        "{two_layers:.4f} with two layers",
+        ours="crossed logits at least {crossed:+.1f} (sigma2/sigma1 {ratio:.2f}); "
+        "median cost {one:.4f} nats against {twin:.4f} in the twin, twice as much or "
+        "more in {more:.0f} of {n:.0f} seeds, and {two:.4f} with two layers, less in "
+        "{less:.0f} of {n:.0f}; the costliest seeds {one_worst:.2f} and "
+        "{two_worst:.2f}",
         conditions={
-            "both crossed logits are raised": lambda n: (
-                min(n["in_bay"], n["at_mind"]) > 0
+            "both crossed logits are raised in every seed": lambda n: n["crossed"] > 0,
+            "costs twice the twin or more in three of four seeds": lambda n: (
+                n["more"] >= 0.75 * n["n"]
             ),
-            "costs more than the twin": lambda n: n["shared"] > 2 * n["twin"],
-            "two layers pay less": lambda n: n["two_layers"] < n["shared"],
+            "two layers pay less in three of four seeds": lambda n: (
+                n["less"] >= 0.75 * n["n"]
+            ),
         },
         reason="The bug is there and cheap: by attending to the source a destination "
-        "attends less to itself, which undoes a part of it.",
+        "attends less to itself, which undoes a part of it. Single trainings get stuck "
+        "at a tenth of a nat and more, with one layer or two, so seeds are counted.",
+        rests_on="trains",
     ),
     Claim(
         row="F-73",
