@@ -46,8 +46,9 @@ PREDICTIONS = (
             Choice("About 0.7.", "ln 2 = 0.69 is the loss of guessing between two."),
             Choice(
                 "About 8.3.",
-                "Minus the log of 1/4096 is ln 4096 = 8.32. Every model that has "
-                "learned something stays below this on average.",
+                "Minus the log of 1/4096 is ln 4096 = 8.32. It is no upper bound: a "
+                "model that is confidently wrong pays more than one that knows "
+                "nothing.",
             ),
             Choice(
                 "4,096.",
