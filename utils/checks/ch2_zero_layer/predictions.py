@@ -74,8 +74,8 @@ PREDICTIONS = (
             ),
             Choice(
                 "The start of a module's or a class's name.",
-                "After ` import` a name follows. Which one comes first is decided by "
-                "how often each was imported in the training text.",
+                "After ` import` a name follows. How likely each is follows roughly, "
+                "not in every place, how often it was imported in the training text.",
             ),
             Choice(
                 "It depends on whether ` from` came before.",
