@@ -3,6 +3,10 @@
 The statements stand in `tests/claim_rows`. `claims` measures all of them, `claims F-41
 F-69` only these rows. The exit code is 1 when a verdict differs from the expected one,
 2 for a row that is not there.
+
+`claims --shake N [ROW ... | trains | draws]` measures each row N times more, as another
+computer might (`tests/shaken.py`), and prints which verdicts change; the exit code is 1
+if any does.
 """
 
 import shutil
@@ -11,10 +15,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tests.claim_rows import VERDICTS, Claim, Finding, all_claims
+from tests.claim_rows import RESTS_ON, VERDICTS, Claim, Finding, all_claims
+from tests.shaken import KERNELS, shake
 from utils.models.attention_only import ModelFileError
 
-__all__ = ["main", "measure", "summary", "table"]
+__all__ = ["main", "measure", "shaken", "summary", "table"]
 
 HEADS = ("row", "statement", "paper", "ours", "verdict")
 SHARES = (0, 0.38, 0.24, 0.38, 0)
@@ -99,10 +104,51 @@ def summary(findings: Sequence[Finding | tuple[Claim, str]]) -> str:
     return f"{text} Every verdict is the expected one." if measured else text
 
 
+def shaken(claims: Sequence[Claim], times: int) -> int:
+    """Measure the claims so many times more and say which verdicts change."""
+    changed: Counter[int] = Counter()
+    for number in range(times):
+        # Without draws or training only the kernels can differ.
+        chosen = [
+            c
+            for c in claims
+            if number < len(KERNELS) or c.rests_on in ("draws", "trains")
+        ]
+        words = " ".join(f"{k}={v}" for k, v in KERNELS[number % len(KERNELS)].items())
+        print(f"Shake {number + 1} of {times}: {words}", flush=True)
+        for claim, verdict, ours, seconds in shake(chosen, number):
+            if verdict != claim.expected:
+                changed[all_claims().index(claim)] += 1
+                words = f"{verdict}, and not {claim.expected}: {ours}"
+                print(f"  {claim.row} ({claim.rests_on}): {words}", flush=True)
+            elif seconds > 5:
+                print(f"  {claim.row}: holds ({seconds:.0f} s)", flush=True)
+    for place, count in changed.items():
+        claim = all_claims()[place]
+        print(f"{claim.row} changed in {count} of {times}: {claim.statement}")
+    kinds = Counter(claim.rests_on for claim in claims)
+    parts = [f"{kinds[kind]} on {kind}" for kind in RESTS_ON if kinds[kind]]
+    print(f"{len(claims)} statements ({', '.join(parts)}): {len(changed)} changed.")
+    return 1 if changed else 0
+
+
 def main(argv: list[str]) -> int:
     """Print the table of the rows named, or of all."""
-    wanted = {word.upper() for word in argv}
-    claims = [c for c in all_claims() if not wanted or c.row in wanted]
+    words = list(argv)
+    times = 0
+    if "--shake" in words:
+        place = words.index("--shake")
+        number = words[place + 1] if place + 1 < len(words) else ""
+        if not number.isdigit():
+            print("Say how many times: claims --shake 4", file=sys.stderr)
+            return 2
+        times = int(number)
+        del words[place : place + 2]
+    kinds = {word for word in words if times and word in RESTS_ON}
+    wanted = {word.upper() for word in words if word not in kinds}
+    claims = [
+        c for c in all_claims() if not words or c.row in wanted or c.rests_on in kinds
+    ]
     unknown = wanted - {claim.row for claim in claims}
     if unknown:
         known = ", ".join(dict.fromkeys(claim.row for claim in all_claims()))
@@ -111,6 +157,8 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    if times:
+        return shaken(claims, times)
     findings = []
 
     def kept():

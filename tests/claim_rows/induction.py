@@ -472,6 +472,7 @@ CLAIMS = (
         },
         SHARED,
         needs=TWIN,
+        rests_on="draws",
     ),
     Claim(
         "F-06",
@@ -485,6 +486,7 @@ CLAIMS = (
         },
         SHARED,
         needs=TWIN,
+        rests_on="draws",
     ),
     Claim(
         "F-100",
@@ -498,6 +500,7 @@ CLAIMS = (
         },
         "both show in the same head",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-101",
@@ -522,6 +525,7 @@ CLAIMS = (
         "Both models saw the same repeats. Our tokens were made so that a b is hardly "
         "ever written where ab exists, so splitting pays little.",
         needs=TWIN,
+        rests_on="draws",
     ),
     Claim(
         "F-102",
@@ -535,6 +539,7 @@ CLAIMS = (
         },
         "measured on code with a made-up name",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-103",
@@ -545,6 +550,7 @@ CLAIMS = (
         {"at least 80 % right": lambda n: n["right"] >= 0.8},
         "the same design",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-104",
@@ -562,6 +568,7 @@ CLAIMS = (
         "kept out elsewhere.",
         expected="partly",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-105",
@@ -577,6 +584,7 @@ CLAIMS = (
         "other first-layer heads make up the rest of the scores.",
         expected="partly",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-106",
@@ -587,6 +595,7 @@ CLAIMS = (
         {"at least 90 % of cases": lambda n: n["share"] >= 0.9},
         "by splitting the score, not by gradients",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-108",
@@ -605,6 +614,7 @@ CLAIMS = (
         },
         "sums of eigenvalues over sums of their sizes",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-109",
@@ -620,6 +630,7 @@ CLAIMS = (
         "0.2. Heads with matching between 0.2 and 0.5 count as partial.",
         expected="partly",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-110",
@@ -633,6 +644,7 @@ CLAIMS = (
         },
         "counts depend on size and data; they are reported beside the paper's",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-111",
@@ -648,6 +660,7 @@ CLAIMS = (
         },
         "the sign of the first head's W_V is flipped",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-113",
@@ -661,6 +674,7 @@ CLAIMS = (
         },
         "on random repeats, where nothing but induction helps",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-113",
@@ -674,6 +688,7 @@ CLAIMS = (
         },
         "each head copies tokens that the others do not put on top",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "F-143",
@@ -683,6 +698,7 @@ CLAIMS = (
         "hand-built weights: {right:.0%} right",
         {"every repeat is continued": lambda n: n["right"] == 1},
         "the weights are written by hand",
+        rests_on="draws",
     ),
     Claim(
         "O-01",
@@ -695,6 +711,7 @@ CLAIMS = (
         "the eigenvalues: these heads raise other tokens as well.",
         expected="not reproduced",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "O-40",
@@ -711,6 +728,7 @@ CLAIMS = (
         "all targets of a query added up, without the tenths of ids seen most and "
         "least",
         needs=("two_layer", "two_layer_text"),
+        rests_on="draws",
     ),
     Claim(
         "O-41",
@@ -721,6 +739,7 @@ CLAIMS = (
         {"over 0.7": lambda n: n["r"] > 0.7},
         "over the heads of both layers",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "O-42",
@@ -731,6 +750,7 @@ CLAIMS = (
         {"over 0.4": lambda n: n["best"] > 0.4},
         "measured on random tokens",
         needs=TWO,
+        rests_on="draws",
     ),
     Claim(
         "O-43",
@@ -741,5 +761,6 @@ CLAIMS = (
         {"over 0.7": lambda n: n["r"] > 0.7},
         "normalised by the sum of sizes, with the mean embedding taken off",
         needs=TWO,
+        rests_on="draws",
     ),
 )

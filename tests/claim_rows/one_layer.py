@@ -555,6 +555,7 @@ CLAIMS = (
             "at most 10 % untrained": lambda n: n["untrained"] <= 0.1,
         },
         reason="One head with d_head 32 has room for 20 sources in 128 words.",
+        rests_on="trains",
     ),
     Claim(
         row="F-58",
@@ -616,6 +617,7 @@ CLAIMS = (
         conditions={"at least 20 hold": lambda n: n["good"] >= 20},
         reason="The text is Python only, so no markup and no English is tested.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-67",
@@ -655,6 +657,7 @@ CLAIMS = (
         },
         reason="Random products have eigenvalues in all directions.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-69",
@@ -668,6 +671,7 @@ CLAIMS = (
         },
         reason="Copying is the most a single layer can do with the context.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-70",
@@ -683,6 +687,7 @@ CLAIMS = (
         },
         reason="Shown for the head with the highest score.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-71",
@@ -737,6 +742,7 @@ CLAIMS = (
             "the lift falls by half": lambda n: n["loud"] < 0.5 * n["quiet"],
         },
         reason="Attention is shared out, so keys compete. Reproduced is the objection.",
+        rests_on="weights by hand",
     ),
     Claim(
         row="F-149",
@@ -765,5 +771,6 @@ CLAIMS = (
         },
         reason="What stands before the source never reaches the source's key.",
         needs=(NAME,),
+        rests_on="draws",
     ),
 )

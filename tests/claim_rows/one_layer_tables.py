@@ -362,6 +362,7 @@ CLAIMS = (
         reason='"Only" is too strong here: the preference is there, but with 32 '
         "numbers per query a head cannot know all neighbours of all tokens.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-65",
@@ -386,6 +387,7 @@ CLAIMS = (
         reason="One source is put into held-out contexts and exchanged for tokens of "
         "about the same frequency.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-74",
@@ -400,5 +402,6 @@ CLAIMS = (
             "untrained below 0.9": lambda n: n["null"] < 0.9,
         },
         reason='A head that attended to places at "by" would copy the wrong name.',
+        rests_on="trains",
     ),
 )

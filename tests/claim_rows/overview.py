@@ -398,6 +398,7 @@ CLAIMS = (
         reason="Rows of a pattern sum to 1, so b_V passes through; b_K adds the same "
         "to all keys of a query. Only b_Q prefers some keys.",
         needs=("one_layer",),
+        rests_on="draws",
     ),
     Claim(
         row="F-11",
@@ -431,6 +432,7 @@ CLAIMS = (
         },
         reason="There is no LayerNorm, and all maps are linear.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     identity(
         "F-14",
@@ -452,6 +454,7 @@ CLAIMS = (
         },
         reason="With 256 directions the effect is weaker than the paper's.",
         needs=("one_layer",),
+        rests_on="draws",
     ),
     Claim(
         row="F-16",
@@ -508,6 +511,7 @@ CLAIMS = (
         reason="The ratio of operations is d_model / (2 d_head); the time depends on "
         "the machine, and small products are too short to judge by it.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-22",
@@ -521,6 +525,7 @@ CLAIMS = (
         },
         reason="Any invertible matrix between W_V and W_O cancels.",
         needs=(NAME,),
+        rests_on="draws",
     ),
     Claim(
         row="F-23",

@@ -228,6 +228,7 @@ CLAIMS = (
         "in {good:.0f} of {n:.0f} seeds",
         {"in most seeds": lambda n: n["good"] > n["n"] / 2},
         SEEDS,
+        rests_on="draws",
     ),
     Claim(
         "F-87",
@@ -241,6 +242,7 @@ CLAIMS = (
             "there are such heads": lambda n: n["heads"] > 0,
         },
         SEEDS,
+        rests_on="draws",
     ),
     Claim(
         "F-105",
@@ -250,6 +252,7 @@ CLAIMS = (
         "at most {left:.0%} of prefix matching is left, {n:.0f} seeds",
         {"under 20 %": lambda n: n["left"] < 0.2},
         SEEDS,
+        rests_on="draws",
     ),
     Claim(
         "F-109",
@@ -269,6 +272,7 @@ CLAIMS = (
             ),
         },
         "heads with prefix matching between 0.2 and 0.5 may be named or not",
+        rests_on="draws",
     ),
     Claim(
         "F-121",

@@ -277,6 +277,7 @@ CLAIMS = (
         },
         reason="The previous-token head is read through W_K, and hardly through W_Q.",
         needs=("two_layer",),
+        rests_on="draws",
     ),
     Claim(
         row="F-112",
@@ -294,6 +295,7 @@ CLAIMS = (
         },
         reason="A softmax that has made up its mind does not answer to small changes.",
         needs=("two_layer",),
+        rests_on="draws",
     ),
     Claim(
         row="O-30",
@@ -345,5 +347,6 @@ CLAIMS = (
         reason="The verdict is on two_layer, which saw repeats in training. With text "
         "only there is one such head; its share is too near the bound to judge.",
         needs=NAMES,
+        rests_on="draws",
     ),
 )

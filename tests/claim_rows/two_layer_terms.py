@@ -395,6 +395,7 @@ CLAIMS = (
         },
         reason="Rows of a pattern are queries, so the query's side is A_q x. A model "
         "with random weights.",
+        rests_on="draws",
     ),
     Claim(
         row="F-84",
@@ -415,6 +416,7 @@ CLAIMS = (
         },
         reason="Induction is the best use of a second layer, and it needs this pair.",
         needs=NAMES,
+        rests_on="draws",
     ),
     Claim(
         row="F-85",
@@ -439,6 +441,7 @@ CLAIMS = (
         },
         reason="A random vector has 1/d_model of its squared length in any direction.",
         needs=("two_layer",),
+        rests_on="draws",
     ),
     Claim(
         row="F-85",
@@ -452,6 +455,7 @@ CLAIMS = (
         },
         reason="Heads that have no use for each other learn to keep apart.",
         needs=NAMES,
+        rests_on="draws",
     ),
     Claim(
         row="F-87",
@@ -480,6 +484,7 @@ CLAIMS = (
         reason="An induction head's keys are made from what the previous-token head "
         "wrote.",
         needs=NAMES,
+        rests_on="draws",
     ),
     Claim(
         row="F-88",
@@ -497,6 +502,7 @@ CLAIMS = (
         reason="Five spreads are a low bar for trained weights.",
         expected="partly",
         needs=NAMES,
+        rests_on="draws",
     ),
     Claim(
         row="F-89",
@@ -511,6 +517,7 @@ CLAIMS = (
         },
         reason="Attention has to go somewhere, and there it does no harm.",
         needs=NAMES,
+        rests_on="draws",
     ),
     Claim(
         row="F-120",
@@ -590,6 +597,7 @@ CLAIMS = (
         ours="at least {least:.3f} on two back, d_head 4, d_model 16",
         conditions={"at least 0.99": lambda n: n["least"] >= 0.99},
         reason="Set by hand: each of the two looks exactly one back.",
+        rests_on="draws",
     ),
     Claim(
         row="F-132",
@@ -605,6 +613,7 @@ CLAIMS = (
             "and no earlier ones": lambda n: n["bends"] > 0,
         },
         reason="Counted one by one for 1 to 5 layers.",
+        rests_on="weights by hand",
     ),
     Claim(
         row="F-144",
@@ -615,5 +624,6 @@ CLAIMS = (
         ours="off by {error:.0e} logits",
         conditions={"at most 1e-4": lambda n: n["error"] < 1e-4},
         reason="With it, every path passes through one head of each layer.",
+        rests_on="draws",
     ),
 )
