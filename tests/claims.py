@@ -119,7 +119,7 @@ def shaken(claims: Sequence[Claim], times: int) -> int:
         for claim, verdict, ours, seconds in shake(chosen, number):
             if verdict != claim.expected:
                 changed[all_claims().index(claim)] += 1
-                words = f"{verdict}, and not {claim.expected}: {ours}"
+                words = f"{verdict} instead of {claim.expected}: {ours}"
                 print(f"  {claim.row} ({claim.rests_on}): {words}", flush=True)
             elif seconds > 5:
                 print(f"  {claim.row}: holds ({seconds:.0f} s)", flush=True)

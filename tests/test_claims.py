@@ -2,12 +2,18 @@
 
 import math
 import re
+import sys
 from collections import Counter
 
 import pytest
+import torch
 
-from tests import claims
+from solutions.ch5_induction_heads import repeated_tokens
+from tests import claims, shaken
 from tests.claim_rows import VERDICTS, Claim, all_claims
+from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.text.planted import PlantedLanguage
+from utils.training import trainer
 
 CLAIMS = all_claims()
 
@@ -29,14 +35,112 @@ def claim(value: float = 1.0, **changes) -> Claim:
     return Claim(**(parts | changes))
 
 
+# These draw, and take a second or less.
+QUICK = [
+    "F-05 F-06 F-13 F-15 F-22 F-68 F-69 F-70 F-80 F-83 F-84 F-85 F-87 F-88 F-89",
+    "F-100 F-102 F-103 F-104 F-105 F-106 F-108 F-109 F-110 F-111 F-112 F-113 F-130",
+    "F-143 F-144 O-01 O-40 O-41 O-42 O-43 O-53",
+]
+
+
+@pytest.fixture
+def happened(monkeypatch) -> set[str]:
+    """What was done while the test ran: "trains", "draws"."""
+    noted: set[str] = set()
+    run = trainer._Loop.run
+
+    def noted_run(self, *args):
+        noted.add("trains")
+        return run(self, *args)
+
+    class Generator(torch.Generator):
+        def manual_seed(self, seed):
+            # A shipped model draws weights before it is given its own.
+            if sys._getframe(1).f_code.co_name != "_initialise":
+                noted.add("draws")
+            return super().manual_seed(seed)
+
+    monkeypatch.setattr(trainer._Loop, "run", noted_run)
+    monkeypatch.setattr(torch, "Generator", Generator)
+    return noted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "claim", CLAIMS, ids=[f"{c.row}: {c.statement[:40]}" for c in CLAIMS]
 )
-def test_verdict_is_the_expected_one(claim):
+def test_verdict_is_the_expected_one(claim, happened):
     """A verdict that changes, either way, is news and fails."""
     finding = claim.find()
     assert finding.verdict == claim.expected, (finding.ours, finding.holds)
+    # What a row rests on is said, or it would not be shaken.
+    assert not happened or claim.rests_on in ("draws", "trains")
+    assert "trains" not in happened or claim.rests_on == "trains"
+
+
+@pytest.mark.slow
+def test_no_verdict_changes_with_other_kernels_and_draws():
+    rows = " ".join(QUICK).split()
+    chosen = [c for c in CLAIMS if c.row in rows and c.rests_on == "draws"]
+    assert {claim.row for claim in chosen} == set(rows)
+    changed = [
+        (claim.row, ours)
+        for claim, verdict, ours, _ in shaken.shake(chosen, 0)
+        if verdict != claim.expected
+    ]
+    assert not changed
+
+
+def test_a_shake_moves_last_digits_and_draws_and_puts_them_back():
+    config = AttentionOnlyConfig(n_layers=1, d_vocab=9, d_model=8, n_heads=2, n_ctx=5)
+
+    def made() -> tuple[torch.Tensor, torch.Tensor]:
+        weights = AttentionOnlyTransformer(config, seed=3).head.weight.detach()
+        return weights.clone(), repeated_tokens(30, span=8, seed=1)
+
+    before, tokens = made()
+    with shaken.other_last_digits(1):
+        moved, _ = made()
+    with shaken.other_last_digits(2):
+        moved_else, _ = made()
+    with shaken.other_draws(1):
+        _, others = made()
+    up, down = before.nextafter(before + 1), before.nextafter(before - 1)
+    assert ((moved == up) | (moved == down)).all() and (moved == up).any()
+    assert (moved == down).any() and (moved != moved_else).any()
+    assert (others != tokens).any()
+    assert all(torch.equal(a, b) for a, b in zip(made(), (before, tokens), strict=True))
+
+
+def test_planted_texts_are_drawn_anew_in_a_shake():
+    language = PlantedLanguage(d_vocab=16)
+    before = language.sample(3, 12, seed=4)
+    with shaken.other_draws(2):
+        assert (language.sample(3, 12, seed=4) != before).any()
+        assert (language.sample(3, 12) != language.sample(3, 12, 1)).any()
+    assert torch.equal(language.sample(3, 12, seed=4), before)
+
+
+def test_command_says_which_verdicts_a_shake_changes(monkeypatch, capsys):
+    steady, flips = claim(), claim(row="F-2", rests_on="draws")
+    monkeypatch.setattr(claims, "all_claims", lambda: (steady, flips))
+    asked = []
+
+    def shake(chosen, number):
+        asked.append([each.row for each in chosen])
+        for each in chosen:
+            other = each is flips and number == 5
+            yield each, "reproduced" if other else "partly", "x is 3", 0.1
+
+    monkeypatch.setattr(claims, "shake", shake)
+    assert claims.main(["--shake", "5"]) == 0
+    # Where nothing is drawn or trained there is one shake for each set of kernels.
+    assert asked == [["F-1", "F-2"]] * 4 + [["F-2"]]
+    assert claims.main(["--shake", "6", "draws"]) == 1
+    said = capsys.readouterr().out
+    assert "F-2 (draws): reproduced instead of partly: x is 3" in said
+    assert "F-2 changed in 1 of 6" in said and "F-1 changed" not in said
+    assert claims.main(["--shake"]) == 2
 
 
 def test_rows_are_well_formed():
@@ -69,6 +173,8 @@ def test_no_claim_without_a_condition_or_with_another_verdict():
         claim(conditions={})
     with pytest.raises(ValueError):
         claim(expected="nearly")
+    with pytest.raises(ValueError):
+        claim(rests_on="luck")
 
 
 def test_table_says_what_does_not_hold_and_why():
