@@ -121,37 +121,50 @@ def frozen_linear() -> dict[str, float]:
     return {"error": error.item()}
 
 
+PLANTED_SEEDS = range(3)
+
+
 @cache
-def planted_run():
-    """A language with 20 planted skip-trigrams and a one-head model trained on it."""
-    language = PlantedLanguage(d_vocab=128, n_skip_trigrams=20, seed=0)
+def planted_language() -> PlantedLanguage:
+    return PlantedLanguage(d_vocab=128, n_skip_trigrams=20, seed=0)
+
+
+@cache
+def planted_model(seed: int, steps: int):
+    """A one-head model, trained on a language with 20 planted skip-trigrams."""
     config = AttentionOnlyConfig(
         n_layers=1, d_vocab=128, d_model=64, n_heads=1, d_head=32, n_ctx=64
     )
-    recipe = TrainConfig(
-        steps=500,
-        lr=0.02,
-        optimizer="muon",
-        schedule="linear",
-        decay_share=0.6,
-        probe_every=0,
-    )
-    network = AttentionOnlyTransformer(config, seed=0)
-    train(network, language.batches(64, 64), recipe, progress=False, mode="full")
-    untrained = AttentionOnlyTransformer(config, seed=1)
-    return language, as_bridge(network.eval()), as_bridge(untrained.eval())
+    network = AttentionOnlyTransformer(config, seed=seed)
+    if steps:
+        recipe = TrainConfig(
+            steps=steps,
+            lr=0.02,
+            optimizer="muon",
+            schedule="linear",
+            decay_share=0.6,
+            probe_every=0,
+        )
+        batches = planted_language().batches(32, 64)
+        train(network, batches, recipe, progress=False, mode="full")
+    return as_bridge(network.eval())
 
 
 def planted_recovered() -> dict[str, float]:
-    language, *models = planted_run()
-    shares = []
-    for each in models:
-        hits = 0
-        for rule in language.skip_trigrams:
-            ends, outs = top_skip_trigrams(each, 0, 0, rule.source, k=3)
-            hits += rule.destination in ends.tolist() and rule.out == outs[0].item()
-        shares.append(hits / len(language.skip_trigrams))
-    return {"share": shares[0], "untrained": shares[1]}
+    """The share of all rules over the seeds, and the seed with fewest."""
+    rules = planted_language().skip_trigrams
+    numbers = {"n": len(PLANTED_SEEDS)}
+    for name, steps in (("trained", 300), ("untrained", 0)):
+        shares = []
+        for seed in PLANTED_SEEDS:
+            each, hits = planted_model(seed, steps), 0
+            for rule in rules:
+                ends, outs = top_skip_trigrams(each, 0, 0, rule.source, k=3)
+                hits += rule.destination in ends.tolist() and rule.out == outs[0].item()
+            shares.append(hits / len(rules))
+        numbers[name] = sum(shares) / len(shares)
+        numbers[f"{name}_least"] = min(shares)
+    return numbers
 
 
 def sizes() -> dict[str, float]:
@@ -549,9 +562,11 @@ CLAIMS = (
         "those with the destination among the top 3 and the output on top.",
         paper="readable; no number",
         measure=planted_recovered,
-        ours="{share:.0%} recovered, {untrained:.0%} from an untrained model",
+        ours="{trained:.0%} recovered over {n:.0f} trainings, {trained_least:.0%} in "
+        "the worst; {untrained:.0%} from untrained models",
         conditions={
-            "at least 90 %": lambda n: n["share"] >= 0.9,
+            "at least 90 % over the trainings": lambda n: n["trained"] >= 0.9,
+            "at least 75 % in each": lambda n: n["trained_least"] >= 0.75,
             "at most 10 % untrained": lambda n: n["untrained"] <= 0.1,
         },
         reason="One head with d_head 32 has room for 20 sources in 128 words.",

@@ -315,11 +315,22 @@ def clusters() -> dict[str, float]:
     recipe = TrainConfig(
         steps=400, lr=0.02, schedule="linear", decay_share=0.6, probe_every=0
     )
-    network = AttentionOnlyTransformer(config, seed=0)
-    null = purity(as_bridge(AttentionOnlyTransformer(config, seed=0)), language)
-    train(network, language.batches(64, 48), recipe, progress=False, mode="full")
-    pure, top = purity(as_bridge(network.eval()), language)
-    return {"purity": pure, "top": top, "null": null[0], "null_top": null[1]}
+    found = {"before": [], "after": []}
+    for seed in range(3):
+        network = AttentionOnlyTransformer(config, seed=seed)
+        found["before"].append(purity(as_bridge(network), language))
+        train(network, language.batches(64, 48), recipe, progress=False, mode="full")
+        found["after"].append(purity(as_bridge(network.eval()), language))
+    null, trained = (torch.tensor(found[name]) for name in ("before", "after"))
+    pure, top = trained.mean(0).tolist()
+    return {
+        "purity": pure,
+        "least": trained[:, 0].min().item(),
+        "top": top,
+        "null": null[:, 0].max().item(),
+        "null_top": null[:, 1].max().item(),
+        "n": len(trained),
+    }
 
 
 CLAIMS = (
@@ -395,10 +406,12 @@ CLAIMS = (
         '"by", names of places by "from".',
         paper="two clusters shown",
         measure=clusters,
-        ours="24 planted names fall in two with purity {purity:.2f} (untrained "
-        '{null:.2f}); "by" or "from" is the top query of {top:.0%} ({null_top:.0%})',
+        ours="24 planted names fall in two with purity {purity:.2f}, the mean of "
+        "{n:.0f} trainings, the worst {least:.2f} (untrained at most {null:.2f}); "
+        '"by" or "from" is the top query of {top:.0%} ({null_top:.0%})',
         conditions={
-            "purity at least 0.9": lambda n: n["purity"] >= 0.9,
+            "purity at least 0.9 over the trainings": lambda n: n["purity"] >= 0.9,
+            "each above every untrained model": lambda n: n["least"] > n["null"],
             "untrained below 0.9": lambda n: n["null"] < 0.9,
         },
         reason='A head that attended to places at "by" would copy the wrong name.',
