@@ -261,6 +261,8 @@ class _Changes:
             return
         for i in range(len(parts)):
             yield node, _changed(node, elts=parts[:i] + parts[i + 1 :])
+        if any(id(part) in self.axes for part in parts):
+            return  # the order of axes that are summed over does not count
         for i in range(len(parts) - 1):
             order = [*parts[:i], parts[i + 1], parts[i], *parts[i + 2 :]]
             yield node, _changed(node, elts=order)

@@ -1,3 +1,27 @@
 """Survivors among the mutants of chapter 0, and why they may survive."""
 
-EXPLAINED: dict[tuple[str, str], str] = {}
+SPARE = (
+    "gather reads as many positions as its index has, so the last column is never read."
+)
+HOOK = "The tensor that a hook is given is not read by anybody else afterwards."
+
+EXPLAINED: dict[tuple[str, str], str] = {
+    (
+        "per_token_loss",
+        "return -log_probs[:, :-1].gather(-1, following).squeeze(-1)"
+        "  ->  return -log_probs[:, :].gather(-1, following).squeeze(-1)",
+    ): SPARE,
+    (
+        "attention_pattern",
+        "later = torch.ones(length, length, device=scores.device).triu(1).bool()"
+        "  ->  later = torch.ones(length, length).triu(1).bool()",
+    ): "On a processor there is one device only, and the checks run there.",
+    (
+        "ablate_head",
+        "kept = z.clone()  ->  kept = z",
+    ): HOOK,
+    (
+        "replace_pattern",
+        "forced = own.clone()  ->  forced = own",
+    ): HOOK,
+}
