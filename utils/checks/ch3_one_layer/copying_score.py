@@ -5,13 +5,19 @@ from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch3_one_layer import shared
+from utils.models.handmade import with_weights
 
 __all__ = ["CHECK"]
 
 
 def judge_copying_score(answer) -> None:
-    for n_layers, layer, head, seed in ((1, 0, 1, 0), (2, 1, 2, 3)):
+    for n_layers, layer, head, seed, sign in (
+        (1, 0, 1, 0, 1),
+        (2, 1, 2, 3, 1),
+        (2, 0, 0, 4, -1),
+    ):
         model = shared.half_copying(seed, n_layers)
+        model = with_weights(model, {"W_O": sign * model.W_O})
         matrix = shared.ov_by_running(model, layer, head)
         for centred in (False, True):
             result = answer(model, layer, head, centred)
@@ -56,6 +62,14 @@ def score_never_centred(model, layer, head, centred=False):
 
 def score_always_centred(model, layer, head, centred=False):
     return _ratio(_spectrum(model, layer, head, True))
+
+
+def score_absolute(model, layer, head, centred=False):
+    return abs(_ratio(_spectrum(model, layer, head, centred)))
+
+
+def score_clipped(model, layer, head, centred=False):
+    return max(0.0, _ratio(_spectrum(model, layer, head, centred)))
 
 
 def score_of_stream(model, layer, head, centred=False):
@@ -107,6 +121,18 @@ CHECK = Check(
             "always centred",
             "You centred W_U although `centred` is False.",
             score_always_centred,
+        ),
+        Mistake(
+            "absolute value",
+            "Your score has lost its sign. A head whose eigenvalues are negative "
+            "erases tokens, and its score is negative.",
+            score_absolute,
+        ),
+        Mistake(
+            "clipped at 0",
+            "Your score stops at 0. A head whose eigenvalues are negative erases "
+            "tokens, and its score is negative, down to -1.",
+            score_clipped,
         ),
         Mistake(
             "stream to stream",

@@ -43,8 +43,10 @@ def _frozen_by_hooks(model, mixed, pattern) -> Tensor:
     return shared.logits(model, torch.zeros(mixed.shape[:2], dtype=torch.int64), hooks)
 
 
-def _frozen(model, tokens, pattern, *, direct=True, placed=False):
+def _frozen(model, tokens, pattern, *, direct=True, placed=False, everywhere=False):
     stream = tokens @ model.W_E
+    if everywhere:
+        stream = stream + model.W_pos[: stream.shape[1]]
     read = stream + model.W_pos[: stream.shape[1]] if placed else stream
     values = read[:, None] @ model.W_V[0]
     added = (pattern @ values @ model.W_O[0]).sum(1)
@@ -66,6 +68,10 @@ def frozen_without_direct(model, tokens, pattern):
 
 def frozen_with_positions(model, tokens, pattern):
     return _frozen(model, tokens, pattern, placed=True)
+
+
+def frozen_in_stream(model, tokens, pattern):
+    return _frozen(model, tokens, pattern, everywhere=True)
 
 
 def frozen_normalised(model, tokens, pattern):
@@ -114,6 +120,13 @@ CHECK = Check(
             frozen_with_positions,
         ),
         Mistake(
+            "positions in the stream",
+            "You added the position vectors to the stream, as GPT-2 does. In this "
+            "model only W_Q and W_K see them, and with a frozen pattern neither is "
+            "needed.",
+            frozen_in_stream,
+        ),
+        Mistake(
             "normalised",
             "You normalised the pattern's rows. Use it as it is.",
             frozen_normalised,
@@ -132,7 +145,8 @@ CHECK = Check(
     ),
     passed=(
         "Checked against the model itself, and with made-up mixtures of tokens and a "
-        "made-up pattern put into the model by hooks. The softmax over scores is the "
-        "only thing in this model that is not linear, and the pattern is its result."
+        "made-up pattern put into the model by hooks. All that is not linear in this "
+        "model, scores, softmax and pattern times values, is held fixed with the "
+        "pattern."
     ),
 )

@@ -19,6 +19,7 @@ def judge_full_ov_circuit(answer) -> None:
             "is on token s.",
             atol=1e-4,
         )
+    shared.expect_narrow(result, model.cfg.d_head)
 
 
 def ov_transposed(model, layer, head):

@@ -19,6 +19,7 @@ def judge_full_qk_circuit(answer) -> None:
             "without position vectors, times sqrt(d_head).",
             atol=1e-4,
         )
+    shared.expect_narrow(result, model.cfg.d_head)
 
 
 def qk_transposed(model, layer, head):

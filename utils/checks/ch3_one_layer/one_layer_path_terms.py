@@ -11,11 +11,11 @@ __all__ = ["CHECK"]
 
 
 def judge_one_layer_path_terms(answer) -> None:
-    tokens = torch.tensor(shared.TEXTS)
-    for n_heads, d_vocab, seed in ((3, 13, 0), (5, 14, 1)):
+    for n_heads, d_vocab, seed, batch, pos in ((3, 13, 0, 2, 7), (5, 14, 1, 1, 4)):
+        tokens = torch.tensor(shared.TEXTS)[-batch:, :pos]
         model = random_model(1, seed, n_heads=n_heads, d_vocab=d_vocab)
         result = answer(model, tokens)
-        sizes = {"path": 1 + n_heads, "batch": 2, "pos": 7, "d_vocab": d_vocab}
+        sizes = {"path": 1 + n_heads, "batch": batch, "pos": pos, "d_vocab": d_vocab}
         terms = expect.tensor(result, **sizes)
         expect.close(
             terms.sum(0),
@@ -76,6 +76,11 @@ def terms_with_positions(model, tokens):
     return torch.cat([(placed @ model.W_U)[None], terms[1:]])
 
 
+def terms_final_stream_first(model, tokens):
+    terms = _terms(model, tokens)
+    return torch.cat([terms.sum(0, keepdim=True), terms[1:]])
+
+
 def terms_without_direct(model, tokens):
     return _terms(model, tokens)[1:]
 
@@ -127,6 +132,12 @@ CHECK = Check(
             "Your direct path has position vectors in it. In this model they never "
             "enter the stream, so the direct path depends on the token only.",
             terms_with_positions,
+        ),
+        Mistake(
+            "final stream as direct path",
+            "Your path 0 is the whole of the logits. `resid_post` is the stream after "
+            "the heads have added to it; the direct path is the embedding alone.",
+            terms_final_stream_first,
         ),
         Mistake(
             "no direct path",

@@ -23,11 +23,15 @@ def judge_positional_share(answer) -> None:
         "A model that sees positions only gives every text the same scores, so its "
         "share is 1.",
     )
-    for own, layer, head, n in ((model, 0, 1, 3), (random_model(2, 3), 1, 2, 2)):
+    other = random_model(2, 3)
+    cases = ((model, 0, 1, 3, 7), (other, 1, 2, 2, 5), (other, 0, 0, 3, 9))
+    for own, layer, head, n_texts, length in cases:
+        part = torch.cat([tokens, tokens[:, 1:].flip(1)], dim=1)[:n_texts, :length]
         expect.close(
-            expect.number(answer(own, tokens[:n], layer, head)),
-            _share_by_hand(own, tokens[:n], layer, head),
-            "The share does not match a sum by hand.",
+            expect.number(answer(own, part, layer, head)),
+            _share_by_hand(own, part, layer, head),
+            f"For {n_texts} texts of {length} tokens, the share does not match a sum "
+            "by hand.",
         )
 
 
@@ -64,6 +68,19 @@ def _share(scores, first_key=1, centre="query", by_text=True) -> float:
 
 def _hooked(model, tokens, layer, head, name="hook_attn_scores") -> Tensor:
     return shared.seen(model, tokens, f"blocks.{layer}.attn.{name}")[:, head]
+
+
+def share_unmasked(model, tokens, layer, head):
+    stream = model.W_E[tokens] if layer == 0 else None
+    if stream is None:
+        name = f"blocks.{layer - 1}.hook_resid_post"
+        stream = shared.seen(model, tokens, name).float()
+    placed = stream + model.W_pos[: tokens.shape[1]]
+    query, key = placed @ model.W_Q[layer, head], placed @ model.W_K[layer, head]
+    scores = (query @ key.transpose(-2, -1))[:, :, 1:] / model.cfg.d_head**0.5
+    centred = scores - scores.mean(-1, keepdim=True)
+    explained = centred.mean(0).pow(2).sum() * len(tokens)
+    return (explained / centred.pow(2).sum()).item()
 
 
 def share_not_centred(model, tokens, layer, head):
@@ -111,6 +128,13 @@ CHECK = Check(
             share_not_centred,
         ),
         Mistake(
+            "later keys counted",
+            "Keys after the query are in your sums. `scores_from_qk` gives them a "
+            "score as well, but no query sees them: leave them out of the mean and of "
+            "both sums of squares.",
+            share_unmasked,
+        ),
+        Mistake(
             "one mean for all",
             "You subtracted one mean from all queries of a text. Each query has a "
             "constant of its own, so centre each query row by itself.",
@@ -142,7 +166,8 @@ CHECK = Check(
     ),
     passed=(
         "Checked on a model that sees positions only (share 1) and against sums by "
-        "hand over the scores inside two models. What stays when you average over "
-        "texts cannot come from their tokens."
+        "hand over the scores inside two models, for several lengths. What all texts "
+        "have in common stays in the average. So does about one part in the number of "
+        "texts of what they do not share, so use many."
     ),
 )

@@ -59,22 +59,24 @@ PREDICTIONS = (
     Prediction(
         name="how_many_copy",
         question=(
-            "In the paper's one-layer model, 10 of 12 heads were found to copy. What "
-            "share do you expect among the 8 heads of ours, trained on Python code?"
+            "In the paper's one-layer model, 10 of 12 heads have a copying score above "
+            "0.5. How many do you expect among the 8 heads of ours, trained on Python "
+            "code?"
         ),
         choices=(
             Choice(
-                "None: code is not repetitive enough.",
+                "At most three: code is not repetitive enough.",
                 "Names and words come back all the time in code, so a token that was "
                 "seen is a good guess for what comes next.",
             ),
             Choice(
-                "About half or more.",
-                "Copying is what a single layer of attention does best. How many heads "
-                "exactly is printed below.",
+                "Between four and seven.",
+                "Copying is what a single layer of attention does best, and some heads "
+                "look by position and have other things to write. The number, and what "
+                "random heads reach, is printed below.",
             ),
             Choice(
-                "All of them.",
+                "All eight.",
                 "Some heads are busy with the present and the previous token. Those "
                 "look by position and have other things to write.",
             ),

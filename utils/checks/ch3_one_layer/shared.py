@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformer_lens import FactoredMatrix
 
+from utils.checks import expect
 from utils.models.handmade import random_model, with_weights
 
 __all__ = [
     "Largest",
     "TEXTS",
+    "expect_narrow",
     "half_copying",
     "logits",
     "only",
@@ -85,6 +88,18 @@ class Largest(TorchDispatchMode):
         sizes = [each.numel() for each in many if isinstance(each, Tensor)]
         self.numel = max([self.numel, *sizes])
         return result
+
+
+def expect_narrow(circuit, d_head: int) -> None:
+    """A factored circuit is cut where it is narrowest, in the head."""
+    if isinstance(circuit, FactoredMatrix):
+        inner = circuit.A.shape[-1]
+        expect.true(
+            inner == d_head,
+            f"Your two factors meet in {inner} numbers. Cut the product inside the "
+            f"head, where only d_head = {d_head} numbers pass: later cells work in "
+            "that small place.",
+        )
 
 
 def ov(model, layer, head) -> Tensor:

@@ -15,15 +15,21 @@ CONTEXTS = [[0, 4, 1, 9, 4, 6, 2], [0, 11, 4, 3, 12, 2, 6], [0, 1, 1, 7, 9, 12, 
 
 def judge_skip_trigram_lift(answer) -> None:
     contexts = torch.tensor(CONTEXTS)
-    for n_layers, width, source, seed in ((1, 7, 8, 0), (2, 6, 10, 1)):
-        model = random_model(n_layers, seed, scale=0.7)
-        part = contexts[:, :width]
-        result = answer(model, part, source, [3, 5], [1, 8, 9])
-        lift = expect.tensor(result, destination=2, out=3)
+    cases = (
+        (1, 3, 7, 8, [3, 5], [1, 8, 9]),
+        (2, 2, 4, 10, [7], [4, 2]),
+        (1, 1, 5, 6, [2, 9, 11], [12]),
+    )
+    for n_layers, batch, width, source, destinations, outs in cases:
+        model = random_model(n_layers, seed=width, scale=0.7)
+        part = contexts[:batch, :width]
+        result = answer(model, part, source, destinations, outs)
+        lift = expect.tensor(result, destination=len(destinations), out=len(outs))
         expect.close(
             lift,
-            _lift_by_hand(model, part.tolist(), source, [3, 5], [1, 8, 9]),
-            "The lift does not match pairs of runs by hand, one context at a time.",
+            _lift_by_hand(model, part.tolist(), source, destinations, outs),
+            f"For {batch} contexts of {width} tokens, the lift does not match pairs of "
+            "runs by hand, one context at a time.",
             atol=1e-4,
         )
 
@@ -81,6 +87,27 @@ def lift_next_to_it(model, contexts, source, destinations, outs):
     return _lift(*args, place=-2)
 
 
+def lift_at_a_fixed_place(model, contexts, source, destinations, outs):
+    return _lift(model, contexts, source, destinations, outs, place=3)
+
+
+def at_a_fixed_place(answer) -> bool:
+    """Whether the source goes to one place, however long the contexts are."""
+    model, contexts = random_model(1, 5, scale=0.7), torch.tensor(CONTEXTS)
+    given = (8, [3, 5], [1, 9])
+    results = [
+        (part, torch.as_tensor(answer(model, part, *given)))
+        for part in (contexts, contexts[:, :4])
+    ]
+    return any(
+        all(
+            torch.allclose(result, _lift(model, part, *given, place=place), atol=1e-4)
+            for part, result in results
+        )
+        for place in range(3)
+    )
+
+
 def lift_same_destination(model, contexts, source, destinations, outs):
     return _lift(model, contexts, source, destinations, outs, replace=False)
 
@@ -132,6 +159,13 @@ CHECK = Check(
             lift_next_to_it,
         ),
         Mistake(
+            "a fixed place",
+            "You put the source at the same position in every context. It belongs at "
+            "`pos // 2`, which depends on how long the contexts are.",
+            lift_at_a_fixed_place,
+            at_a_fixed_place,
+        ),
+        Mistake(
             "destination left out",
             "All your rows are the same: the last token was not replaced by the "
             "destination.",
@@ -150,7 +184,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against pairs of runs by hand, for two models and two lengths. The "
+        "Checked against pairs of runs by hand, for three lengths. The "
         "two versions differ in one token, so whatever differs in the logits is its "
         "doing."
     ),

@@ -100,6 +100,17 @@ def effect_of_first(model, tokens, places, source, out, replacement):
     return _effect(model, tokens, places, source, out, replacement, which=first)
 
 
+def effect_one_later(model, tokens, places, source, out, replacement):
+    later = (places + 1).clamp(max=tokens.shape[1] - 1)
+    before = torch.arange(tokens.shape[1]) < places[:, None]
+    changed = torch.where(before & (tokens == source), replacement, tokens)
+    rows = torch.arange(len(tokens))
+    one, two = (
+        model(v)[rows, later].log_softmax(-1)[:, out] for v in (tokens, changed)
+    )
+    return one - two
+
+
 def effect_at_the_end(model, tokens, places, source, out, replacement):
     ends = torch.full_like(places, tokens.shape[1] - 1)
     before = torch.arange(tokens.shape[1]) < places[:, None]
@@ -159,6 +170,12 @@ CHECK = Check(
             "You replaced the first occurrence only. Another one left in the context "
             "can do the same work: replace all.",
             effect_of_first,
+        ),
+        Mistake(
+            "one place later",
+            "You read the prediction at `places + 1`. The logits at the destination "
+            "already predict what follows it: read them at `places`.",
+            effect_one_later,
         ),
         Mistake(
             "end of the row",

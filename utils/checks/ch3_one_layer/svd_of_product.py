@@ -10,8 +10,9 @@ __all__ = ["CHECK"]
 
 def judge_svd_of_product(answer) -> None:
     generator = torch.Generator().manual_seed(0)
-    for rows, inner, columns in ((60, 3, 40), (9, 4, 70)):
-        a = torch.randn(rows, inner, generator=generator)
+    for rows, inner, columns, rank in ((60, 3, 40, 3), (9, 4, 70, 4), (50, 4, 30, 2)):
+        a = torch.randn(rows, rank, generator=generator)
+        a = a @ torch.randn(rank, inner, generator=generator) if rank < inner else a
         b = torch.randn(inner, columns, generator=generator)
         with shared.Largest() as largest:
             result = answer(a, b)
@@ -22,7 +23,7 @@ def judge_svd_of_product(answer) -> None:
         U = expect.tensor(result[0], row=rows, inner=inner)
         S = expect.tensor(result[1], inner=inner)
         V = expect.tensor(result[2], column=columns, inner=inner)
-        _expect_svd(U, S, V, a.double() @ b.double())
+        _expect_svd(U, S, V, a.double() @ b.double(), rank)
         expect.true(
             largest.numel <= 2 * max(a.numel(), b.numel()),
             "The values are right, but a matrix larger than a and b was made on the "
@@ -30,11 +31,12 @@ def judge_svd_of_product(answer) -> None:
         )
 
 
-def _expect_svd(U, S, V, product) -> None:
+def _expect_svd(U, S, V, product, rank) -> None:
     eye = torch.eye(len(S), dtype=torch.float64)
+    of = "" if rank == len(S) else f" also when the product has rank {rank} only"
     for name, side in (("U", U), ("V", V)):
         expect.close(
-            side.T @ side, eye, f"The columns of {name} should be orthonormal."
+            side.T @ side, eye, f"The columns of {name} should be orthonormal{of}."
         )
     expect.true(
         (S >= 0).all() and (S.diff() <= 1e-6).all(),
@@ -79,6 +81,34 @@ def svd_multiplied(a, b):
     Ua, Sa, _ = torch.linalg.svd(a, full_matrices=False)
     _, Sb, Vb = torch.linalg.svd(b, full_matrices=False)
     return Ua, Sa * Sb, Vb.T
+
+
+def svd_by_gram(a, b):
+    """Eigenvectors of M^T M, made from the small Gram matrices of both factors."""
+    left, right = a.T @ a, b @ b.T
+    values, vectors = torch.linalg.eigh(right)
+    root = vectors @ (values.clamp(min=0).sqrt()[:, None] * vectors.T)
+    squares, inside = torch.linalg.eigh(root @ left @ root)
+    S = squares.flip(0).clamp(min=0).sqrt()
+    inside = inside.flip(1)
+    V = b.T @ torch.linalg.pinv(root) @ inside
+    return a @ root @ inside / S, S, V
+
+
+def fails_on_low_rank_only(answer) -> bool:
+    """Whether it is right where no singular value is 0, and not where one is."""
+    generator = torch.Generator().manual_seed(1)
+    a, b = (torch.randn(size, generator=generator) for size in ((20, 3), (3, 15)))
+    for factor, right in ((a, True), (a[:, [0, 1, 1]], False)):
+        U, S, V = answer(factor, b)
+        product = U @ S.diag() @ V.T
+        eye = torch.eye(3)
+        good = torch.allclose(product, factor @ b, atol=1e-3)
+        good = good and torch.allclose(U.T @ U, eye, atol=1e-3)
+        good = good and torch.allclose(V.T @ V, eye, atol=1e-3)
+        if good is not right:
+            return False
+    return True
 
 
 def svd_squared(a, b):
@@ -132,6 +162,14 @@ CHECK = Check(
             "You multiplied the singular values of a and b. The two have different "
             "singular vectors, so their values do not simply multiply.",
             svd_multiplied,
+        ),
+        Mistake(
+            "by squares",
+            "You went through the squares M^T M, and divided by singular values. That "
+            "loses half of the digits, and fails when one of them is 0. QR of each "
+            "factor needs no squares.",
+            svd_by_gram,
+            fails_on_low_rank_only,
         ),
         Mistake(
             "squared",
