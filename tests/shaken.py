@@ -28,12 +28,12 @@ __all__ = ["KERNELS", "next_to", "other_draws", "other_last_digits", "shake"]
 # What torch and MKL were seen to obey, and to compute other last digits with.
 KERNELS = (
     {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"},
-    {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "2"},
+    {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"},
     {"ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "2"},
     {
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
     },
 )
 APART = 1_000  # seeds of two shakes differ by more than any row counts
