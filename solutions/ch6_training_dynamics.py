@@ -46,7 +46,7 @@ def in_context_learning_score(
 def phase_change_step(
     steps: Float[Tensor, "snapshot"],
     scores: Float[Tensor, "snapshot"],
-    width: float = 0.15,
+    width: float = 0.25,
 ) -> tuple[float, float]:
     """Where a score changes most during training, and how much of its change is there.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from solutions.ch0_toolbox import per_token_loss
 from solutions.ch4_two_layer import k_composition, q_composition, random_composition
 from solutions.ch5_induction_heads import (
     ablate_edge,
@@ -86,7 +87,7 @@ def test_a_step_is_found_whatever_the_snapshots():
         early = torch.arange(0, 300, spacing)
         steps = torch.cat([early, torch.arange(300.0, 1001, 20)])
         scores = -4 * ((steps - 600) / 20).sigmoid()
-        middle, share = phase_change_step(steps, scores)
+        middle, share = phase_change_step(steps, scores, width=0.15)
         assert abs(middle - 600) < 20 and share > 0.9
 
 
@@ -212,7 +213,7 @@ def icl_by_numpy(losses, early, late):
     return np.mean(after) - np.mean(before)
 
 
-def change_by_numpy(steps, scores, width=0.15):
+def change_by_numpy(steps, scores, width=0.25):
     if scores[0] == scores[-1] and len(set(scores.tolist())) == 1:
         return (steps[0] + width * (steps[-1] - steps[0]) / 2).item(), 0
     middle, share = change_on_a_grid(
@@ -277,7 +278,7 @@ def test_a_trajectory_with_its_components_swapped_is_told_so():
 # --- what the prose says --------------------------------------------------------------
 
 CHANCE = math.log(512)
-BOUND = math.lgamma(26) / 25
+BOUND = math.lgamma(25) / 24
 
 
 def best(name, series="prefix_matching", snapshots=slice(None)):
@@ -305,7 +306,7 @@ def reached(name, mark, series="prefix_matching"):
 def test_bounds_of_the_prose():
     """Chance and the bound of knowing a set of 25 tokens (sections 2 and 3)."""
     assert round(CHANCE, 2) == 6.24 and round(math.log(1024), 2) == 6.93
-    assert round(BOUND, 2) == 2.32
+    assert round(BOUND, 2) == 2.28
 
 
 def test_bigram_tables_score_is_luck():
@@ -322,7 +323,7 @@ def test_two_models_side_by_side():
     one = load_record("live_one_layer")["repeat_loss"]
     two = load_record("live_two_layer")["repeat_loss"][:, -1]
     assert (one[:, -1] > CHANCE).all() and best("live_one_layer").max() < 0.1
-    assert (two < BOUND).all() and (two > BOUND / 2).all()
+    assert (two < BOUND).all()
 
 
 def test_a_weak_habit_first_then_both_together():
@@ -352,7 +353,7 @@ def test_heads_look_back_on_the_sentence():
     assert max(sums[:2]) < 0.1 and sums[2] > 0.2
 
 
-def test_text_alone_makes_heads_and_no_jump_in_the_loss_on_repeats():
+def test_text_alone_makes_heads_and_keeps_the_loss_above_chance():
     """Section 3."""
     alone, mixed = (load_record(f"{arm}_two_layer") for arm in ("text", "mixed"))
     assert (alone["repeat_loss"][:, -1] > math.log(1024)).all()
@@ -396,8 +397,8 @@ def change(name, curve):
     return phase_change_step(load_record(name).steps.float(), curve)
 
 
-def test_three_windows_coincide_within_a_tenth():
-    """O-04 and O-05: 56 to 61 per cent, one seed of three over 60, the heads last."""
+def test_three_windows_lie_close():
+    """O-04 and O-05: two seeds of three over 75 per cent, the heads never first."""
     two, one = load_record("text_two_layer"), load_record("text_one_layer")
     scores = learning("text_two_layer").mean(-1)
     gaps = one["text_loss"].mean(0) - two["text_loss"]
@@ -406,13 +407,28 @@ def test_three_windows_coincide_within_a_tenth():
         for curves in (scores, best("text_two_layer"), gaps)
     ]
     shares = [round(100 * share) for _, share in found[0]]
-    assert min(shares) == 56 and max(shares) == 61
-    assert sum(share >= 60 for share in shares) == 1
+    assert sorted(shares) == [70, 76, 86]
+    apart = []
     for (score, _), (heads, _), (gap, _) in zip(*found, strict=True):
-        assert max(score, gap) < heads
-        assert heads - min(score, gap) <= 0.1 * float(two.steps[-1])
+        assert max(score, gap) <= heads
+        apart.append((heads - min(score, gap)) / float(two.steps[-1]))
+    assert max(apart) < 0.2 and sum(part <= 0.05 for part in apart) == 2
     for curve in two["text_loss"]:
         assert change("text_two_layer", curve)[1] > 0.8
+
+
+def test_text_alone_teaches_copying():
+    """Section 3: the loss on repeats turns back with two layers and not with one."""
+    two, one = (load_record(f"text_{n}_layer")["repeat_loss"] for n in ("two", "one"))
+    assert (two.amax(dim=1) - two[:, -1] > 0.5).all()
+    assert (one.amax(dim=1) - one[:, -1] < 0.4).all() and one[:, -1].min() > 10.5
+    for seed in load_record("text_two_layer").seeds:
+        model = load_seed("text_two_layer", seed)
+        rows = repeated_tokens(d_vocab=1024, span=25, copies=4, batch=16, seed=3)
+        losses = per_token_loss(model, rows)
+        right = (model(rows)[:, :-1].argmax(-1) == rows[:, 1:]).double()
+        assert losses[:, 1:25].mean() - losses[:, 26:].mean() > 1.5
+        assert right[:, 26:].mean() > 0.03 > 5 * right[:, 1:25].mean()
 
 
 def test_slopes_before_and_after():
@@ -444,14 +460,23 @@ def test_which_tokens_gain():
 
 
 def test_the_pivot():
-    """O-11: at step 300 the paths with two layers turn, and then go far."""
+    """O-11: in the plane paths with two layers turn more; in all axes they do not."""
     records = [load_record(f"text_{name}_layer") for name in ("one", "two")]
-    paths = loss_trajectory(torch.cat([record["token_losses"] for record in records]))
-    into, out = paths[:, 6] - paths[:, 2], paths[:, 10] - paths[:, 6]
-    angles = torch.cosine_similarity(into, out, dim=-1).acos().rad2deg()
-    further = (paths[:, -1] - paths[:, 6]).norm(dim=-1)
-    assert records[0].steps[6] == 300
-    assert angles[:3].max() < 30 and angles[3:].min() > 40
+    both = torch.cat([record["token_losses"] for record in records])
+
+    def turns(points, at, reach):
+        into, out = points[:, at] - points[:, at - reach], points[:, at + reach]
+        cosine = torch.cosine_similarity(into, out - points[:, at], dim=-1)
+        return cosine.acos().rad2deg()
+
+    plane = loss_trajectory(both)
+    for reach in (2, 3, 4):
+        for at in (4, 5):  # steps 200 and 250
+            angles = turns(plane, at, reach)
+            assert angles[3:].min() > angles[:3].max()
+            angles = turns(both, at, reach)
+            assert angles[3:].min() < angles[:3].max() + 5
+    further = (plane[:, -1] - plane[:, 6]).norm(dim=-1)
     assert further[3:].min() > 2 * further[:3].max()
 
 

@@ -19,15 +19,13 @@ from utils.training.records import load_seed
 
 __all__ = ["CLAIMS"]
 
-WIDTH = 0.15  # of all steps: the window of O-04
+WIDTH = 0.25  # of all steps: the paper's window, 2.5 to 5 of 10 billion tokens
 TWO, ONE = "text_two_layer", "text_one_layer"
 
 
 def score_by_window(name: str) -> Tensor:
     """In-context learning score [seed, snapshot, window] beyond a bigram table's."""
-    kept = record(name)
-    bigram = kept.fixed["bigram_late_loss"] - kept.fixed["bigram_early_loss"]
-    return kept["late_loss"] - kept["early_loss"] - bigram
+    return record(name).in_context_learning
 
 
 @cache
@@ -100,7 +98,7 @@ def sudden() -> dict:
     return {
         "least": min(shares),
         "most": max(shares),
-        "good": count(share >= 0.6 for share in shares),
+        "good": count(share >= 0.75 for share in shares),
         "seeds": len(shares),
         "window": 100 * WIDTH,
     }
@@ -359,12 +357,13 @@ CLAIMS = (
         "over 75 % in the window",
         sudden,
         "{least:.0%} to {most:.0%} in {window:.0f} % of the steps; "
-        "60 % in {good:.0f} of {seeds:.0f} seeds",
+        "75 % in {good:.0f} of {seeds:.0f} seeds",
         {
-            "more than half in every seed": lambda n: n["least"] > 0.5,
-            "60 % in every seed": lambda n: n["good"] == n["seeds"],
+            "over 60 % in every seed": lambda n: n["least"] > 0.6,
+            "75 % in every seed": lambda n: n["good"] == n["seeds"],
         },
-        "shares lie around 60 %: the score goes on creeping up after the change",
+        "one seed of three has 70 %: its score rises steadily for a while. An even "
+        "curve would have 25 %",
         "partly",
     ),
     Claim(
@@ -379,7 +378,9 @@ CLAIMS = (
             "all four within 10 % of the steps": lambda n: n["good"] == n["seeds"],
             "all four within 20 %": lambda n: n["apart"] <= 0.2,
         },
-        DATA,
+        "windows of a quarter are blunt: one seed's score rises steadily for a while, and "
+        "its best window lies early; " + DATA,
+        "partly",
     ),
     Claim(
         "O-06",

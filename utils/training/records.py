@@ -14,7 +14,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from safetensors import safe_open
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -60,6 +60,16 @@ class Record:
     def tokens(self) -> Int[Tensor, "snapshot"]:
         """How many tokens the model had seen at each snapshot."""
         return self.steps * int(self.about["tokens_per_step"])
+
+    @property
+    def in_context_learning(self) -> Float[Tensor, "seed snapshot window"]:
+        """Late loss minus early loss of each window, a bigram table's taken off.
+
+        What the bigram table scores on the same windows is luck: it uses no context
+        (O-02). An untrained model has none of it and shows minus that luck.
+        """
+        bigram = self.fixed["bigram_late_loss"] - self.fixed["bigram_early_loss"]
+        return self["late_loss"] - self["early_loss"] - bigram
 
     def __getitem__(self, name: str) -> Tensor:
         """A series as float32 `[seed, snapshot, ...]`; KeyError names those there are.

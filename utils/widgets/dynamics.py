@@ -453,7 +453,7 @@ def training_panel(
     `records` are kept records, one per arm (same names as `arms`), which can be
     replayed instead. A measure is looked up among a record's series by its name
     ("text_loss", "repeat_loss", "previous_token", "prefix_matching");
-    "in_context_learning_score" is late_loss minus early_loss there.
+    "in_context_learning" and what begins so is `Record.in_context_learning` there.
 
     Show the panel as the last expression of a cell, then call `.train()` in the next
     one (or the same: it shows itself if it has not been shown). `.train()` returns

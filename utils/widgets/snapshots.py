@@ -214,6 +214,5 @@ def _series(record: Record, name: str) -> Tensor | None:
         return record[name][0]
     both = {"early_loss", "late_loss"} <= set(record.series)
     if both and name.startswith("in_context_learning"):
-        early, late = record["early_loss"][0], record["late_loss"][0]
-        return (late - early).flatten(1).mean(1)
+        return record.in_context_learning[0].flatten(1).mean(1)
     return None

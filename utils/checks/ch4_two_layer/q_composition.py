@@ -38,9 +38,9 @@ CHECK = Check(
     name="q_composition",
     judge=judge_q_composition,
     hints=(
-        "What the earlier head writes stands in the columns of its W_OV. What the "
-        "later head's query reads are the rows of its W_QK. Use `composition_score` on "
-        "each pair.",
+        "What the earlier head writes lies in the row space of its W_OV. The later "
+        "head's query reads it with W_Q, the left factor of its W_QK. Use "
+        "`composition_score` on each pair.",
         "W_OV is W_V times W_O, and W_QK is W_Q times W_K transposed. Two loops over "
         "heads fill the table. Do not forget the case without any earlier layer.",
         "`ov = FactoredMatrix(model.W_V[from_layer, i], model.W_O[from_layer, i])`, "

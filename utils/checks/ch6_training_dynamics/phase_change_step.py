@@ -81,7 +81,7 @@ def _result(starts, changes, length, scores, best) -> tuple[float, float]:
     return starts[best].item() + length / 2, share
 
 
-def change_by_snapshots(steps, scores, width=0.15):
+def change_by_snapshots(steps, scores, width=0.25):
     n = max(1, round(width * (len(steps) - 1)))
     changes = scores[n:] - scores[:-n]
     best = changes.abs().argmax()
@@ -90,7 +90,7 @@ def change_by_snapshots(steps, scores, width=0.15):
     return middle, changes[best].item() / total if total else 0.0
 
 
-def change_at_steepest(steps, scores, width=0.15):
+def change_at_steepest(steps, scores, width=0.25):
     slopes = scores.diff() / steps.diff()
     best = slopes.abs().argmax()
     total = (scores[-1] - scores[0]).item()
@@ -98,17 +98,17 @@ def change_at_steepest(steps, scores, width=0.15):
     return (steps[best] + steps[best + 1]).item() / 2, share
 
 
-def change_only_down(steps, scores, width=0.15):
+def change_only_down(steps, scores, width=0.25):
     starts, changes, length = _windows(steps, scores, width)
     return _result(starts, changes, length, scores, changes.argmin())
 
 
-def change_only_up(steps, scores, width=0.15):
+def change_only_up(steps, scores, width=0.25):
     starts, changes, length = _windows(steps, scores, width)
     return _result(starts, changes, length, scores, changes.argmax())
 
 
-def change_at_start(steps, scores, width=0.15):
+def change_at_start(steps, scores, width=0.25):
     middle, share = change_right(steps, scores, width)
     return middle - width * (steps[-1] - steps[0]).item() / 2, share
 
@@ -118,25 +118,25 @@ def change_right(steps, scores, width):
     return _result(starts, changes, length, scores, changes.abs().argmax())
 
 
-def change_not_interpolated(steps, scores, width=0.15):
+def change_not_interpolated(steps, scores, width=0.25):
     starts, changes, length = _windows(steps, scores, width, interpolate=False)
     return _result(starts, changes, length, scores, changes.abs().argmax())
 
 
-def change_of_last_step(steps, scores, width=0.15):
+def change_of_last_step(steps, scores, width=0.25):
     length = width * steps[-1].item()
     starts, changes, length = _windows(steps, scores, width, length)
     return _result(starts, changes, length, scores, changes.abs().argmax())
 
 
-def change_share_of_score(steps, scores, width=0.15):
+def change_share_of_score(steps, scores, width=0.25):
     starts, changes, length = _windows(steps, scores, width)
     best = changes.abs().argmax()
     share = changes[best].item() / scores[-1].item()
     return starts[best].item() + length / 2, share
 
 
-def change_share_unsigned(steps, scores, width=0.15):
+def change_share_unsigned(steps, scores, width=0.25):
     middle, share = change_right(steps, scores, width)
     return middle, abs(share)
 

@@ -41,7 +41,7 @@ PREDICTIONS = (
         ),
         choices=(
             Choice(
-                "Near ln(25!)/25 = 2.32: it learns which tokens are around.",
+                "Near ln(24!)/24 = 2.28: it learns which tokens are around.",
                 "One layer could copy what is around, but copying all tokens alike "
                 "costs it on text, which is most of what it reads. It does not get "
                 "there.",
@@ -73,9 +73,16 @@ PREDICTIONS = (
                 "match, but not to be sure of a token that makes no sense there.",
             ),
             Choice(
-                "The score rises, the loss stays above chance.",
-                "Matching carries over to random tokens; copying them with confidence "
-                "does not. One score alone would have misled you.",
+                "The score rises; the loss rises above chance, and later falls back "
+                "part of the way.",
+                "First the model becomes sure of what holds in text, which noise "
+                "punishes. Then its heads begin to match and to copy, and win a part "
+                "back. The loss against chance alone would have misled you.",
+            ),
+            Choice(
+                "The score rises, but the loss only rises too: nothing is copied.",
+                "The later copies end up over 2 nats easier than the first. Compare "
+                "copy with copy, not with chance.",
             ),
             Choice(
                 "Neither moves: text teaches nothing about noise.",
@@ -99,8 +106,9 @@ PREDICTIONS = (
                 "help with text need more time to work on random tokens.",
             ),
             Choice(
-                "Within a tenth of the training, prefix matching last.",
-                "Close enough to belong together, and in the same order each time.",
+                "Within a fifth of the training, prefix matching never first.",
+                "Close enough to belong together, and the heads come with the rest or "
+                "after it.",
             ),
             Choice(
                 "Far apart, and in a different order in each run.",
@@ -141,7 +149,7 @@ PREDICTIONS = (
         name="smeared",
         question=(
             "Each key is mixed with the key before it, with a trained share. What will "
-            "a **one-layer** model do with that?"
+            "a one-layer model do with that?"
         ),
         choices=(
             Choice(
