@@ -378,8 +378,8 @@ CLAIMS = (
             "all four within 10 % of the steps": lambda n: n["good"] == n["seeds"],
             "all four within 20 %": lambda n: n["apart"] <= 0.2,
         },
-        "windows of a quarter are blunt: one seed's score rises steadily for a while, and "
-        "its best window lies early; " + DATA,
+        "windows of a quarter are blunt: one seed's score rises steadily for a while, "
+        "and its best window lies early; " + DATA,
         "partly",
     ),
     Claim(
