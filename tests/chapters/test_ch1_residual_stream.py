@@ -391,19 +391,26 @@ def test_one_back_twice_is_two_back():
     assert torch.equal(twice.sum(-1), torch.ones(8))
 
 
-def test_one_direction_is_always_found_and_many_are_not():
-    source = cell_with("def recovered").split("\ncounts")[0]
-    source = "def recovered" + source.split("def recovered")[1]
+def test_rare_features_are_kept_beyond_the_dimensions():
+    """Section 9: with a ReLU more and more as they get rarer, without it never."""
     namespace = {"torch": torch}
-    exec(source, namespace)
-    recovered = namespace["recovered"]
-    angles = torch.arange(100) * 2 * math.pi / 100
-    circle = torch.stack([angles.cos(), angles.sin()], dim=1)
-    vectors = torch.randn(1000, 64)
-    assert recovered(circle, 1) == recovered(vectors, 1) == 1.0
-    assert recovered(circle, 2) < 0.2
-    assert recovered(vectors, 32) < 0.8
-    assert recovered(torch.eye(64), 32) == 1.0
+    exec(cell_with("def squeeze"), namespace)
+    squeeze = namespace["squeeze"]
+    dense, sparse = squeeze(6, chances=(1.0, 0.03))
+    assert all(5 <= kept <= 7 for kept in dense) and min(sparse) >= 2 * max(dense)
+    assert max(map(max, squeeze(6, relu=False, chances=(1.0, 0.03)))) <= 7
+
+
+def test_another_basis_is_the_same_model():
+    """Section 9: any invertible change of the stream, not only a rotation."""
+    lines = cell_with("def in_another_basis").split("\n\n\n")[0]
+    namespace = {"torch": torch, "with_weights": with_weights}
+    exec(lines, namespace)
+    model = random_model(3, seed=5, n_heads=2, d_head=5)
+    change = torch.randn(10, 10) + 3 * torch.eye(10)
+    other = namespace["in_another_basis"](model, change)
+    assert not torch.allclose(other.W_E, model.W_E, atol=0.1)
+    torch.testing.assert_close(other(TOKENS), model(TOKENS), atol=1e-3, rtol=1e-3)
 
 
 def test_the_text_repeats_the_two_names_it_says():
