@@ -32,6 +32,7 @@ from utils.exercises.sync import (
     solution_source,
     stub_source,
 )
+from utils.models.attention_only import load_model
 from utils.models.handmade import random_model
 
 CHECKS = [find_check(name) for stem in chapters() for name in exercises_of(stem)]
@@ -570,3 +571,50 @@ def test_checks_run_in_another_thread():
         "assert found[0].status == 'error', found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+# --- interrupts and signatures --------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, GeneratorExit])
+def test_an_interrupted_answer_leaves_a_shipped_model_as_it_was(stop):
+    """The stop button in the middle of an answer that has zeroed a head."""
+    model = load_model("one_layer")
+    tokens = torch.tensor([[0, 5, 7, 300]])
+    before = model(tokens)
+
+    def answer(*args, **kwargs):
+        for parameter in model.original_model.parameters():
+            parameter.data.zero_()
+        assert not torch.equal(model(tokens), before)
+        raise stop
+
+    with pytest.raises(stop):
+        run_check("head_outputs", answer)
+    assert torch.equal(model(tokens), before)
+
+
+def test_the_signature_is_part_of_the_answer():
+    from solutions.ch3_one_layer import copying_score, full_ov_circuit
+
+    def renamed(network, layer, head):
+        return full_ov_circuit(network, layer, head)
+
+    def other_default(model, layer, head, centred=True):
+        return copying_score(model, layer, head, centred)
+
+    def no_default(model, layer, head, centred):
+        return copying_score(model, layer, head, centred)
+
+    def more(model, layer, head, centred=False, extra=None):
+        return copying_score(model, layer, head, centred)
+
+    def anything(*args, **kwargs):
+        return copying_score(*args, **kwargs)
+
+    result = run_check("full_ov_circuit", renamed)
+    assert result.status == "failed" and "called `model`" in result.message
+    for answer in (other_default, no_default):
+        assert run_check("copying_score", answer).status != "passed"
+    for answer in (more, anything):
+        assert run_check("copying_score", answer).status == "passed"

@@ -119,7 +119,12 @@ def run_check(
         verdict = CheckResult(name, "passed", check.passed)
     except (Exception, SystemExit, TimeUp) as error:
         verdict = _explain(check, recorder, error, time_limit)
+    except BaseException:  # the stop button: put everything back, then stop
+        snapshot.restore()
+        raise
     snapshot.restore()
+    if verdict.status == "passed":
+        verdict = _with_signature(verdict, function)
     verdict = _with_side_effects(check, verdict, recorder, snapshot)
     if verdict.status in ("failed", "error") and verdict.mistake is None:
         verdict = _with_mistake(check, verdict, recorder)
@@ -194,6 +199,47 @@ class _bound_to_answer:
             self.namespace[self.name] = self.before
         else:
             self.namespace.pop(self.name, None)
+
+
+def _with_signature(verdict: CheckResult, function: Callable) -> CheckResult:
+    """A pass only with the parameters of the stub: later cells call by name.
+
+    Names, order and defaults count, annotations do not. More parameters may follow if
+    they have defaults, and `*args` or `**kwargs` stand for any.
+    """
+    wanted = inspect.signature(_reference(verdict.name)).parameters.values()
+    given = list(inspect.signature(function).parameters.values())
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if any(parameter.kind in open_ended for parameter in given):
+        return verdict
+    fault = None
+    for number, want in enumerate(wanted):
+        if number >= len(given) or given[number].name != want.name:
+            fault = f"Parameter {number + 1} should be called `{want.name}`."
+        elif not _same_default(given[number].default, want.default):
+            fault = f"`{want.name}` should {_default_words(want.default)}."
+        if fault:
+            break
+    else:
+        if any(p.default is p.empty for p in given[len(wanted) :]):
+            fault = f"`{given[-1].name}` is one parameter more than the stub has."
+    if fault is None:
+        return verdict
+    text = (
+        f"It computes the right thing, but not under the stub's first line. {fault} "
+        "Later cells call the function by these names and rely on the defaults."
+    )
+    return CheckResult(verdict.name, "failed", text, "other signature")
+
+
+def _same_default(one, two) -> bool:
+    return one is two or (type(one) is type(two) and one == two)
+
+
+def _default_words(default) -> str:
+    if default is inspect.Parameter.empty:
+        return "have no default"
+    return f"have the default {default!r}"
 
 
 def _explain(
