@@ -75,3 +75,34 @@ def test_two_notebooks_at_once_lose_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(json.loads(state_path().read_text())["passed"]) == 60
+
+
+def test_odd_entries_are_passed_over_one_by_one():
+    """Files of older and newer versions, or edited by hand, never end a cell."""
+    odd = {
+        "passed": {"ov_matrix": "2026-01-01", "qk_matrix": 7},
+        "hints": {"ov_matrix": 2, "qk_matrix": "2", "direct_path": -1, "x": True},
+        "predictions": {"which_edge": 1, "sign_flip": None},
+        "something newer": [1, 2],
+    }
+    state_path().parent.mkdir()
+    state_path().write_text("\ufeff" + json.dumps(odd), encoding="utf-8")
+    assert read_state() == {
+        "passed": {"ov_matrix": "2026-01-01"},
+        "hints": {"ov_matrix": 2},
+        "predictions": {"which_edge": 1},
+    }
+
+
+def test_a_choice_that_is_gone_is_asked_again(capsys):
+    from utils.exercises.engine import predict
+
+    update_state(lambda state: state["predictions"].setdefault("which_edge", 7))
+    predict("which_edge")
+    assert "Your prediction" in capsys.readouterr().out
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COURSE_STATE", "~/mine.json")
+    assert state_path() == tmp_path / "mine.json"

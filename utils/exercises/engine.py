@@ -511,6 +511,8 @@ def predict(name: str, choice: str | None = None) -> None:
     prediction = find_prediction(name)
     letters = string.ascii_lowercase[: len(prediction.choices)]
     before = read_state()["predictions"].get(name)
+    if before is not None and before >= len(letters):
+        before = None  # the question had more choices when it was answered
     if choice is not None:
         if choice not in tuple(letters):
             raise ValueError(f"Answer with one of the letters {', '.join(letters)}.")

@@ -22,7 +22,7 @@ KEYS = ("passed", "hints", "predictions")
 
 def state_path() -> Path:
     """Where the progress is kept: `COURSE_STATE`, or a dot-file of the course."""
-    return Path(os.environ.get("COURSE_STATE") or DEFAULT)
+    return Path(os.environ.get("COURSE_STATE") or DEFAULT).expanduser()
 
 
 def read_state() -> dict:
@@ -60,12 +60,23 @@ def update_state(change: Callable[[dict], None]) -> None:
 def _read() -> tuple[dict, bool]:
     fresh = {key: {} for key in KEYS}
     try:
-        state = json.loads(state_path().read_text(encoding="utf-8"))
-        return {key: dict(state.get(key, {})) for key in fresh}, False
+        # With or without the mark that some editors put at the beginning.
+        state = json.loads(state_path().read_text(encoding="utf-8-sig"))
+        return {key: _sound(key, state.get(key, {})) for key in fresh}, False
     except FileNotFoundError:
         return fresh, False
     except (OSError, ValueError, AttributeError, TypeError):
         return fresh, True
+
+
+def _sound(key: str, entries: dict) -> dict:
+    """The entries of the right kind; odd ones are passed over one by one."""
+    kind = str if key == "passed" else int
+    return {
+        name: value
+        for name, value in dict(entries).items()
+        if type(value) is kind and (kind is str or value >= 0)
+    }
 
 
 def _write(path: Path, state: dict) -> None:
