@@ -29,7 +29,7 @@ def test_what_is_written_is_read():
     assert set(read_state()["passed"]) == {"direct_path", "ov_matrix"}
 
 
-@pytest.mark.parametrize("content", ['{"passed": {"a"', "", "[1, 2]", '{"passed": 3}'])
+@pytest.mark.parametrize("content", ['{"passed": {"a"', "", "[1, 2]", "3"])
 def test_damaged_file_is_kept_and_a_fresh_one_begun(content):
     state_path().parent.mkdir()
     state_path().write_text(content)
@@ -87,11 +87,21 @@ def test_odd_entries_are_passed_over_one_by_one():
     }
     state_path().parent.mkdir()
     state_path().write_text("\ufeff" + json.dumps(odd), encoding="utf-8")
-    assert read_state() == {
+    sound = {
         "passed": {"ov_matrix": "2026-01-01"},
         "hints": {"ov_matrix": 2},
         "predictions": {"which_edge": 1},
+        "something newer": [1, 2],
     }
+    assert read_state() == sound
+    update_state(lambda state: None)
+    assert json.loads(state_path().read_text()) == sound
+
+
+def test_one_odd_section_leaves_the_others():
+    state_path().parent.mkdir()
+    state_path().write_text('{"passed": 3, "hints": {"ov_matrix": 2}}')
+    assert read_state() == {"passed": {}, "hints": {"ov_matrix": 2}, "predictions": {}}
 
 
 def test_a_choice_that_is_gone_is_asked_again(capsys):
@@ -100,6 +110,8 @@ def test_a_choice_that_is_gone_is_asked_again(capsys):
     update_state(lambda state: state["predictions"].setdefault("which_edge", 7))
     predict("which_edge")
     assert "Your prediction" in capsys.readouterr().out
+    predict("which_edge", "b")
+    assert read_state()["predictions"]["which_edge"] == 1
 
 
 def test_a_home_folder_is_found(tmp_path, monkeypatch):

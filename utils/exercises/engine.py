@@ -208,7 +208,10 @@ def _with_signature(verdict: CheckResult, function: Callable) -> CheckResult:
     they have defaults, and `*args` or `**kwargs` stand for any.
     """
     wanted = inspect.signature(_reference(verdict.name)).parameters.values()
-    given = list(inspect.signature(function).parameters.values())
+    try:
+        given = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some callables cannot tell
+        return verdict
     open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     if any(parameter.kind in open_ended for parameter in given):
         return verdict
@@ -534,7 +537,13 @@ def predict(name: str, choice: str | None = None) -> None:
 
 def _answer_card(name: str, index: int) -> Card:
     prediction = find_prediction(name)
-    update_state(lambda state: state["predictions"].setdefault(name, index))
+
+    def remember(state: dict) -> None:
+        first = state["predictions"].setdefault(name, index)
+        if first >= len(prediction.choices):  # of a version with more choices
+            state["predictions"][name] = index
+
+    update_state(remember)
     chosen = prediction.choices[index]
     paragraphs = [chosen.explanation]
     if index == prediction.right:

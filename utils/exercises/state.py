@@ -62,19 +62,20 @@ def _read() -> tuple[dict, bool]:
     try:
         # With or without the mark that some editors put at the beginning.
         state = json.loads(state_path().read_text(encoding="utf-8-sig"))
-        return {key: _sound(key, state.get(key, {})) for key in fresh}, False
+        # What this version does not know is kept for the one that wrote it.
+        return {**state, **{key: _sound(key, state.get(key)) for key in KEYS}}, False
     except FileNotFoundError:
         return fresh, False
     except (OSError, ValueError, AttributeError, TypeError):
         return fresh, True
 
 
-def _sound(key: str, entries: dict) -> dict:
+def _sound(key: str, entries) -> dict:
     """The entries of the right kind; odd ones are passed over one by one."""
     kind = str if key == "passed" else int
     return {
         name: value
-        for name, value in dict(entries).items()
+        for name, value in (entries.items() if isinstance(entries, dict) else ())
         if type(value) is kind and (kind is str or value >= 0)
     }
 
