@@ -68,8 +68,12 @@ class Record:
         What the bigram table scores on the same windows is luck: it uses no context
         (O-02). An untrained model has none of it and shows minus that luck.
         """
-        bigram = self.fixed["bigram_late_loss"] - self.fixed["bigram_early_loss"]
-        return self["late_loss"] - self["early_loss"] - bigram
+        score = self["late_loss"] - self["early_loss"]
+        if "bigram_late_loss" not in self.fixed:  # a record of one's own
+            return score
+        return score - (
+            self.fixed["bigram_late_loss"] - self.fixed["bigram_early_loss"]
+        )
 
     def __getitem__(self, name: str) -> Tensor:
         """A series as float32 `[seed, snapshot, ...]`; KeyError names those there are.
