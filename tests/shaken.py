@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from unittest import mock
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def other_last_digits(seed: int) -> Iterator[None]:
             for i, parameter in enumerate(self.parameters()):
                 parameter.copy_(next_to(parameter, seed * 100 + i))
 
-    with _replaced(AttentionOnlyTransformer, "_initialise", moved):
+    with mock.patch.object(AttentionOnlyTransformer, "_initialise", moved):
         yield
 
 
@@ -75,20 +76,10 @@ def other_draws(seed: int) -> Iterator[None]:
         return sample(self, n_rows, n_ctx, seed=own_seed + APART * seed)
 
     with (
-        _replaced(torch, "Generator", Generator),
-        _replaced(PlantedLanguage, "sample", other_sample),
+        mock.patch.object(torch, "Generator", Generator),
+        mock.patch.object(PlantedLanguage, "sample", other_sample),
     ):
         yield
-
-
-@contextlib.contextmanager
-def _replaced(owner, name: str, value) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def shake(

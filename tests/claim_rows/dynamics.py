@@ -23,15 +23,10 @@ WIDTH = 0.25  # of all steps: the paper's window, 2.5 to 5 of 10 billion tokens
 TWO, ONE = "text_two_layer", "text_one_layer"
 
 
-def score_by_window(name: str) -> Tensor:
-    """In-context learning score [seed, snapshot, window] beyond a bigram table's."""
-    return record(name).in_context_learning
-
-
 @cache
 def score(name: str) -> Tensor:
-    """In-context learning score [seed, snapshot] in nats."""
-    return score_by_window(name).mean(-1)
+    """In-context learning [seed, snapshot] in nats, a bigram table's taken off."""
+    return record(name).in_context_learning.mean(-1)
 
 
 def change(name: str, curves: Tensor) -> list[tuple[float, float]]:
@@ -67,7 +62,7 @@ def _at(curves: Tensor, which: int) -> Tensor:
 
 
 def in_context_learning() -> dict:
-    windows = score_by_window(TWO)[:, -1]
+    windows = record(TWO).in_context_learning[:, -1]
     error = windows.std(-1) / math.sqrt(windows.shape[-1])
     top = windows.mean(-1) + 1.96 * error
     return {

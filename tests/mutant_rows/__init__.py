@@ -9,7 +9,13 @@ gone, or that the check fails by now, is an error.
 import importlib
 import pkgutil
 
-__all__ = ["explained"]
+__all__ = ["HOOK", "SPARE", "explained"]
+
+# Reasons that several chapters give.
+SPARE = (
+    "gather reads as many positions as its index has, so the last column is never read."
+)
+HOOK = "The tensor that a hook is given is not read by anybody else afterwards."
 
 
 def explained() -> dict[tuple[str, str], str]:

@@ -1,9 +1,6 @@
 """Survivors among the mutants of chapter 0, and why they may survive."""
 
-SPARE = (
-    "gather reads as many positions as its index has, so the last column is never read."
-)
-HOOK = "The tensor that a hook is given is not read by anybody else afterwards."
+from tests.mutant_rows import HOOK, SPARE
 
 EXPLAINED: dict[tuple[str, str], str] = {
     (

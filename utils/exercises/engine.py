@@ -21,6 +21,7 @@ import torch
 from utils.checks import (
     Check,
     Mistake,
+    Prediction,
     Wrong,
     chapter_of,
     chapters,
@@ -513,9 +514,7 @@ def predict(name: str, choice: str | None = None) -> None:
     """
     prediction = find_prediction(name)
     letters = string.ascii_lowercase[: len(prediction.choices)]
-    before = read_state()["predictions"].get(name)
-    if before is not None and before >= len(letters):
-        before = None  # the question had more choices when it was answered
+    before = _first_vote(read_state(), prediction)
     if choice is not None:
         if choice not in tuple(letters):
             raise ValueError(f"Answer with one of the letters {', '.join(letters)}.")
@@ -535,12 +534,17 @@ def predict(name: str, choice: str | None = None) -> None:
         cards.show(_answer_card(name, before))
 
 
+def _first_vote(state: dict, prediction: Prediction) -> int | None:
+    """The index of the first choice; None also for one the question had once."""
+    index = state["predictions"].get(prediction.name)
+    return index if index is not None and index < len(prediction.choices) else None
+
+
 def _answer_card(name: str, index: int) -> Card:
     prediction = find_prediction(name)
 
     def remember(state: dict) -> None:
-        first = state["predictions"].setdefault(name, index)
-        if first >= len(prediction.choices):  # of a version with more choices
+        if _first_vote(state, prediction) is None:
             state["predictions"][name] = index
 
     update_state(remember)

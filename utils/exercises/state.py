@@ -72,12 +72,11 @@ def _read() -> tuple[dict, bool]:
 
 def _sound(key: str, entries) -> dict:
     """The entries of the right kind; odd ones are passed over one by one."""
-    kind = str if key == "passed" else int
-    return {
-        name: value
-        for name, value in (entries.items() if isinstance(entries, dict) else ())
-        if type(value) is kind and (kind is str or value >= 0)
-    }
+    if not isinstance(entries, dict):
+        return {}
+    if key == "passed":
+        return {name: date for name, date in entries.items() if type(date) is str}
+    return {name: n for name, n in entries.items() if type(n) is int and n >= 0}
 
 
 def _write(path: Path, state: dict) -> None:

@@ -1,11 +1,10 @@
 """Chapter 5: wrong answers that once passed: the solution with one thing changed."""
 
-import inspect
-
 import pytest
 import torch
 
 import solutions.ch5_induction_heads as chapter
+from tests.chapters.wrong_answers import changed
 from utils.exercises.engine import run_check
 
 # (exercise, what stands in the solution, what stands in the wrong answer)
@@ -127,19 +126,10 @@ ONCE_PASSED = {
 }
 
 
-def changed(name: str, right: str, wrong: str):
-    """The solution of an exercise with one piece of its source replaced."""
-    source = inspect.getsource(getattr(chapter, name))
-    assert source.count(right) == 1, f"{name} no longer holds {right!r} once"
-    namespace = dict(vars(chapter))
-    exec(compile(source.replace(right, wrong), f"<{name}>", "exec"), namespace)
-    return namespace[name]
-
-
 @pytest.mark.parametrize("case", ONCE_PASSED)
 def test_wrong_answers_that_passed_before(case):
     name, right, wrong = ONCE_PASSED[case]
-    result = run_check(name, changed(name, right, wrong))
+    result = run_check(name, changed(chapter, name, right, wrong))
     assert result.status in ("failed", "error"), result.message
 
 
