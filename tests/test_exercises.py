@@ -24,7 +24,8 @@ from utils.checks import (
     predictions_of,
 )
 from utils.exercises import engine as exercises
-from utils.exercises.engine import ExerciseFailed, exercise, hint, predict, run_check
+from utils.exercises import verdict
+from utils.exercises.engine import ExerciseFailed, exercise, hint, run_check
 from utils.exercises.sync import (
     CHAPTERS,
     drift,
@@ -436,7 +437,7 @@ def test_mistake_is_matched_by_shape_and_by_exception(monkeypatch):
             Mistake("product", "You multiplied it by itself.", multiplies),
         ),
     )
-    monkeypatch.setattr(exercises, "find_check", lambda name: check)
+    monkeypatch.setattr(verdict, "find_check", lambda name: check)
     assert run_check("toy", lambda x: x).status == "passed"
     assert run_check("toy", lambda x: x.mT.clone()).mistake == "turned"
     result = run_check("toy", lambda x: torch.matmul(x, x))
@@ -517,20 +518,6 @@ def test_solution_shows_file_line_and_source(capsys):
     assert file.read_text().splitlines()[line - 1].startswith("def direct_path")
 
 
-def test_prediction_explains_a_wrong_choice_and_keeps_the_first(capsys):
-    predict("zero_layer_sees")
-    asked = capsys.readouterr().out
-    assert "a) All of them." in asked and 'predict("zero_layer_sees", "a")' in asked
-    predict("zero_layer_sees", "a")
-    said = capsys.readouterr().out
-    assert "Not quite" in said and "Only the last one" in said
-    predict("zero_layer_sees", "b")
-    assert "Yes" in capsys.readouterr().out
-    assert exercises.read_state()["predictions"]["zero_layer_sees"] == 0
-    with pytest.raises(ValueError, match="a, b, c, d"):
-        predict("zero_layer_sees", "x")
-
-
 def test_progress_lists_every_exercise(capsys):
     exercises.progress()
     said = capsys.readouterr().out
@@ -573,7 +560,7 @@ def test_checks_run_in_another_thread():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-# --- interrupts and signatures --------------------------------------------------------
+# --- interrupts -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, GeneratorExit])
@@ -594,27 +581,122 @@ def test_an_interrupted_answer_leaves_a_shipped_model_as_it_was(stop):
     assert torch.equal(model(tokens), before)
 
 
-def test_the_signature_is_part_of_the_answer():
-    from solutions.ch3_one_layer import copying_score, full_ov_circuit
+# --- time, dtype, names from elsewhere -----------------------------------------------
 
-    def renamed(network, layer, head):
-        return full_ov_circuit(network, layer, head)
 
-    def other_default(model, layer, head, centred=True):
-        return copying_score(model, layer, head, centred)
+def test_a_busy_computer_stops_nobody():
+    """What counts is computing: sleeping stands for waiting while others compute."""
 
-    def no_default(model, layer, head, centred):
-        return copying_score(model, layer, head, centred)
+    def slow(model):
+        time.sleep(0.4)
+        return path(model)
 
-    def more(model, layer, head, centred=False, extra=None):
-        return copying_score(model, layer, head, centred)
+    assert run_check("direct_path", slow, time_limit=0.2).status == "passed"
 
-    def anything(*args, **kwargs):
-        return copying_score(*args, **kwargs)
 
-    result = run_check("full_ov_circuit", renamed)
-    assert result.status == "failed" and "called `model`" in result.message
-    for answer in (other_default, no_default):
-        assert run_check("copying_score", answer).status != "passed"
-    for answer in (more, anything):
-        assert run_check("copying_score", answer).status == "passed"
+def test_waiting_without_end_is_stopped_and_told_as_such():
+    def waits(model):
+        while True:
+            time.sleep(0.01)
+
+    result = run_check("direct_path", waits, time_limit=0.2)
+    assert result.status == "error"
+    assert "waits for something" in result.message
+    assert "loop" not in result.message
+
+
+def test_without_a_thread_clock_an_endless_loop_is_stopped_too(monkeypatch):
+    monkeypatch.delattr(time, "pthread_getcpuclockid")
+    result = run_check("direct_path", endless, time_limit=0.3)
+    assert "loop that never ends" in result.message
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_right_answer_passes_whatever_torch_is_set_to(dtype, grad):
+    from solutions.ch0_toolbox import attention_pattern
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(grad)
+    try:
+        result = run_check("attention_pattern", attention_pattern)
+        assert torch.get_default_dtype() == dtype
+        assert torch.is_grad_enabled() == grad
+    finally:
+        torch.set_default_dtype(before)
+    assert result.status == "passed", result.message
+    assert any("float64" in note for note in result.notes) == (dtype == torch.float64)
+
+
+def reads_hook_result(model):
+    _, cache = model.run_with_cache(torch.tensor([[0, 1]]))
+    return cache["result", 0]
+
+
+def switches_results_on(model):
+    model.set_use_attn_result(True)
+
+
+def asks_for_the_old_class(model):
+    from transformer_lens import HookedTransformer
+
+    return HookedTransformer
+
+
+def forgets_an_exercise(model):
+    return full_ov_circuit(model, 0, 0)  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (reads_hook_result, "`head_outputs` of chapter 0"),
+        (switches_results_on, "`head_outputs` of chapter 0"),
+        (asks_for_the_old_class, "TransformerBridge"),
+        (forgets_an_exercise, 'exercise of chapter 3: `needs("full_ov_circuit")`'),
+    ],
+)
+def test_what_people_bring_from_elsewhere_is_told_what_to_use(answer, words):
+    result = run_check("direct_path", answer)
+    assert result.status == "error" and words in result.message
+
+
+def test_an_answer_may_make_models_without_a_word_about_random_numbers():
+    from utils.models.handmade import with_weights
+
+    def answer(model):
+        other = with_weights(model, {"W_E": model.W_E})
+        return other.W_E @ other.W_U
+
+    result = run_check("direct_path", lambda model: answer(model))
+    assert result.status == "passed" and not result.notes
+
+
+def test_running_the_model_where_weights_are_enough_is_wrong():
+    model = random_model(1)
+    with expect.without_running(model):
+        model.W_E @ model.W_U
+        with pytest.raises(Wrong, match="runs the model"):
+            model(torch.tensor([[0, 1]]))
+        with pytest.raises(Wrong, match="runs the model"):
+            model.run_with_cache(torch.tensor([[0, 1]]))
+    assert model(torch.tensor([[0, 1]])).shape == (1, 2, 13)
+
+
+def test_one_number_that_is_none_is_told_without_a_place():
+    with pytest.raises(Wrong, match="^Your result is nan, which is no finite number"):
+        expect.number(float("nan"))
+
+
+def test_mistakes_are_recognised_within_the_tolerance_of_judges(monkeypatch):
+    def judge(answer):
+        expect.close(expect.tensor(answer(torch.ones(3)), row=3), torch.ones(3), "No.")
+
+    mistakes = tuple(
+        Mistake(f"{n}", "Said.", lambda x, n=n: x * n) for n in (2.0, 3.0, 4.0)
+    )
+    check = Check("toy", judge, ("a", "b", "c"), mistakes, "ok")
+    monkeypatch.setattr(verdict, "find_check", lambda name: check)
+    assert run_check("toy", lambda x: 2 * x + 8e-6).mistake == "2.0"
+    assert run_check("toy", lambda x: 2 * x + 8e-3).mistake is None

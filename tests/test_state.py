@@ -104,16 +104,6 @@ def test_one_odd_section_leaves_the_others():
     assert read_state() == {"passed": {}, "hints": {"ov_matrix": 2}, "predictions": {}}
 
 
-def test_a_choice_that_is_gone_is_asked_again(capsys):
-    from utils.exercises.engine import predict
-
-    update_state(lambda state: state["predictions"].setdefault("which_edge", 7))
-    predict("which_edge")
-    assert "Your prediction" in capsys.readouterr().out
-    predict("which_edge", "b")
-    assert read_state()["predictions"]["which_edge"] == 1
-
-
 def test_a_home_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COURSE_STATE", "~/mine.json")

@@ -28,7 +28,9 @@ __all__ = [
     "exercises_of",
     "find_check",
     "find_prediction",
+    "is_exercise",
     "predictions_of",
+    "stub_of",
 ]
 
 HERE = Path(__file__).parent
@@ -108,8 +110,7 @@ def exercises_of(stem: str) -> tuple[str, ...]:
     """
     files = sorted(path.stem for path in (HERE / stem).glob("*.py"))
     names = [name for name in files if name not in NO_EXERCISES]
-    order = _order_in_notebook(NOTEBOOKS / f"{stem}.ipynb")
-    known = [name for name in order if name in names]
+    known = [name for name in _stubs(stem) if name in names]
     return (*known, *(name for name in names if name not in known))
 
 
@@ -132,6 +133,17 @@ def chapter_of(name: str) -> str:
     raise KeyError(f"No chapter has an exercise or prediction named {name!r}.")
 
 
+def is_exercise(name: str) -> bool:
+    """Whether the course has an exercise of this name."""
+    return any(name in exercises_of(stem) for stem in chapters())
+
+
+def stub_of(name: str) -> str | None:
+    """The cell of an exercise as the notebook is shipped; None without the notebook."""
+    stubs = [_stubs(stem) for stem in chapters() if name in exercises_of(stem)]
+    return stubs[0].get(name) if stubs else None
+
+
 def find_check(name: str) -> Check:
     """The check of an exercise. Raises KeyError with the names there are."""
     for stem in chapters():
@@ -148,13 +160,16 @@ def find_prediction(name: str) -> Prediction:
     return known[name]
 
 
-def _order_in_notebook(path: Path) -> list[str]:
+@cache
+def _stubs(stem: str) -> dict[str, str]:
+    """The sources of a notebook's exercise cells, in order, by the exercise's name."""
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = (NOTEBOOKS / f"{stem}.ipynb").read_text(encoding="utf-8")
+        sources = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
     except (OSError, ValueError, KeyError):
-        return []
-    found = [EXERCISE_CELL.match("".join(cell["source"])) for cell in cells]
-    return [match[1] for match in found if match]
+        return {}
+    found = [(EXERCISE_CELL.match(source), source) for source in sources]
+    return {match[1]: source for match, source in found if match}
 
 
 def _unknown(word: str, name: str, names: list[str]) -> KeyError:

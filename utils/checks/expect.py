@@ -4,16 +4,20 @@ All of them raise `Wrong`. Their order inside a judge is the design's: type, sha
 dtype, finite, invariants, values.
 """
 
+import contextlib
 import numbers
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens import FactoredMatrix
 
 from utils.checks import Wrong
 
-__all__ = ["close", "number", "same_ids", "tensor", "true"]
+__all__ = ["close", "number", "same_ids", "tensor", "true", "without_running"]
+
+ATOL, RTOL = 1e-5, 1e-4  # what rounding may cost, for judges and for named mistakes
 
 
 def tensor(value, *, complex_ok: bool = False, **axes: int) -> Tensor:
@@ -36,6 +40,8 @@ def tensor(value, *, complex_ok: bool = False, **axes: int) -> Tensor:
         raise Wrong("Your result is complex. Real numbers are needed here.")
     value = value.to(torch.complex128 if value.is_complex() else torch.float64)
     bad = ~torch.isfinite(value)
+    if bad.any() and value.dim() == 0:
+        raise Wrong(f"Your result is {value.item()}, which is no finite number.")
     if bad.any():
         place = [int(i) for i in bad.nonzero()[0]]
         raise Wrong(
@@ -64,8 +70,8 @@ def close(
     value: Tensor | float,
     expected: Tensor | float,
     complaint: str,
-    atol: float = 1e-5,
-    rtol: float = 1e-4,
+    atol: float = ATOL,
+    rtol: float = RTOL,
 ) -> None:
     """Complain unless every number is within tolerance; say where it is furthest."""
     value = torch.as_tensor(value)
@@ -92,6 +98,27 @@ def same_ids(value, expected: Tensor, complaint: str) -> None:
         value.to(torch.int64), expected.to(torch.int64)
     ):
         raise Wrong(complaint)
+
+
+@contextlib.contextmanager
+def without_running(model: nn.Module) -> Iterator[None]:
+    """Inside, a forward pass of the model is Wrong: its weights have to be enough."""
+
+    def refuse(*_):
+        raise Wrong(
+            "Your function runs the model. The weights alone are enough here, and "
+            "they say why the model does what it does."
+        )
+
+    # A TransformerBridge runs the model that it keeps inside, sometimes past its own
+    # forward.
+    inside = [model, *filter(None, [model.__dict__.get("original_model")])]
+    handles = [module.register_forward_pre_hook(refuse) for module in inside]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _as_tensor(value) -> Tensor:

@@ -119,8 +119,9 @@ def show_choices(
     from IPython.display import display
 
     radio = widgets.RadioButtons(
-        options=[(label.replace("`", "'"), i) for i, label in enumerate(labels)],
+        options=[(label, i) for i, label in enumerate(labels)],
         value=chosen,
+        orientation="horizontal",
         layout={"width": "auto"},
     )
     button = widgets.Button(description="This is my prediction")

@@ -13,7 +13,8 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -22,13 +23,37 @@ from torch import Tensor, nn
 __all__ = ["Printed", "Snapshot", "TimeUp", "guarded"]
 
 PRINT_LIMIT = 4_000
+PATIENCE = 6  # how many times its limit a code may take by the clock on the wall
 
 
 class TimeUp(BaseException):
-    """Raised inside code that ran past its limit.
+    """Raised inside code that computed for longer than its limit.
 
     It is no Exception, so that a plain `except Exception` in the code does not stop it.
     """
+
+    @staticmethod
+    def sentence(seconds: float) -> str:
+        """What to tell the learner whose limit was `seconds`."""
+        return (
+            f"Your code was still running after {seconds:g} seconds of computing, so "
+            "it was stopped. Look for a loop that never ends."
+        )
+
+
+class Waited(TimeUp):
+    """Raised inside code that took far longer than its limit, mostly without computing.
+
+    It sleeps or waits for something, or the computer is busy with other work.
+    """
+
+    @staticmethod
+    def sentence(seconds: float) -> str:
+        return (
+            f"Your code was not done after {PATIENCE * seconds:g} seconds, although it "
+            f"computed for less than {seconds:g} of them, so it was stopped. Either it "
+            "waits for something, or this computer is very busy: then run it again."
+        )
 
 
 class Printed(io.TextIOBase):
@@ -57,7 +82,7 @@ class Printed(io.TextIOBase):
 
 @contextlib.contextmanager
 def guarded(seconds: float, namespace: dict | None = None) -> Iterator[Printed]:
-    """Run the body for at most `seconds`, with exits caught and prints collected.
+    """Run the body for `seconds` of computing, with exits caught and prints collected.
 
     `namespace` is the global namespace of the learner's function: IPython keeps its
     own `exit` and `quit` there. Raises TimeUp or SystemExit out of the body.
@@ -75,20 +100,26 @@ def guarded(seconds: float, namespace: dict | None = None) -> Iterator[Printed]:
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeUp in this thread after `seconds`, again and again until it is out.
 
-    No signals: JupyterLab runs widget callbacks in other threads, where signals do
-    not work. One long native call ends first.
+    What counts is the thread's own processor time, so that a busy computer stops
+    nobody; after several times as long by the wall clock it is over all the same. No
+    signals: JupyterLab runs widget callbacks in other threads, where signals do not
+    work. One long native call ends first.
     """
     thread = ctypes.c_ulong(threading.get_ident())
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     lock, over = threading.Lock(), threading.Event()
+    computed, began = _processor_clock(), time.monotonic()
 
     def watch() -> None:
-        pause = seconds
-        while not over.wait(pause):
+        reason = None
+        while not over.wait(0.05):
+            if reason is None and computed() > seconds:
+                reason = TimeUp
+            if reason is None and time.monotonic() - began > PATIENCE * seconds:
+                reason = Waited
             with lock:
-                if not over.is_set():
-                    raise_in(thread, ctypes.py_object(TimeUp))
-            pause = 0.05
+                if reason is not None and not over.is_set():
+                    raise_in(thread, ctypes.py_object(reason))
 
     def stop() -> None:
         with lock:
@@ -105,6 +136,20 @@ def _time_limit(seconds: float) -> Iterator[None]:
             except TimeUp:
                 continue
         raise_in(thread, None)
+
+
+def _processor_clock() -> Callable[[], float]:
+    """Seconds that this thread computes from now on, readable from any thread.
+
+    Where a thread's own clock cannot be read, the smaller one of the process's and the
+    wall's.
+    """
+    if hasattr(time, "pthread_getcpuclockid"):
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        start = time.clock_gettime(clock)
+        return lambda: time.clock_gettime(clock) - start
+    process, wall = time.process_time(), time.monotonic()
+    return lambda: min(time.process_time() - process, time.monotonic() - wall)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The learner's progress: one small local file, read and written by `exercises.py`.
+"""The learner's progress: one small local file, read and written here alone.
 
 No network and no telemetry. `COURSE_STATE` names another file. Writes happen under a
 lock and replace the file in one step, so two notebooks may be open at once and a

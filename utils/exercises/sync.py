@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 
+from utils.checks import EXERCISE_CELL
+
 __all__ = [
     "drift",
     "exercise_names",
@@ -27,7 +29,6 @@ __all__ = [
 
 CHAPTERS = Path(__file__).parents[2] / "chapters"
 SECTION = re.compile(r"^## ", re.MULTILINE)
-EXERCISE_CELL = re.compile(r"\A@exercise\ndef (\w+)\(")
 
 
 def solution_source(stem: str, name: str) -> str:

@@ -62,11 +62,14 @@ class AttentionOnlyTransformer(nn.Module):
     def __init__(self, config: AttentionOnlyConfig, seed: int = 0):
         super().__init__()
         self.config = config
-        self.tok_embed = nn.Embedding(config.d_vocab, config.d_model)
-        self.pos = nn.Embedding(config.n_ctx, config.d_model)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        # PyTorch fills new modules with random numbers. They are replaced below, and
+        # drawing them must not shift what the rest of a notebook draws.
+        with torch.random.fork_rng(devices=[]):
+            self.tok_embed = nn.Embedding(config.d_vocab, config.d_model)
+            self.pos = nn.Embedding(config.n_ctx, config.d_model)
+            self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+            self.head = nn.Linear(config.d_model, config.d_vocab, bias=False)
         self.ln_out = nn.Identity()  # the bridge looks for a place of this name
-        self.head = nn.Linear(config.d_model, config.d_vocab, bias=False)
         if not self.head.weight.is_meta:
             self._initialise(seed)
 

@@ -29,6 +29,7 @@ __all__ = [
     "with_weights",
 ]
 
+_OUTSIDE_LAYERS = ("W_E", "W_pos", "W_U")
 _WEIGHTS = ("W_E", "W_pos", "W_Q", "W_K", "W_V", "W_O", "W_U")
 
 
@@ -94,13 +95,14 @@ def with_weights(
     shapes in which the model shows them. Raises ValueError for a name or a shape that
     the model does not have.
     """
+    names = _WEIGHTS if model.cfg.n_layers else _OUTSIDE_LAYERS
     for name, value in weights.items():
-        if name not in _WEIGHTS or getattr(model, name).shape != value.shape:
-            wanted = {name: tuple(getattr(model, name).shape) for name in _WEIGHTS}
+        if name not in names or getattr(model, name).shape != value.shape:
+            wanted = {name: tuple(getattr(model, name).shape) for name in names}
             raise ValueError(
                 f"{name} {tuple(value.shape)} is no weight of this model: {wanted}."
             )
-    now = {name: getattr(model, name) for name in _WEIGHTS} | weights
+    now = {name: getattr(model, name) for name in names} | weights
     return _bridge_with(model.original_model.config, now, model.tokenizer)
 
 
