@@ -74,7 +74,7 @@ def phase_change_step(
     starts = steps[steps + length <= steps[-1]]
     ends = starts + length
     # The snapshots around each end, and how far it is from one to the other.
-    after = torch.searchsorted(steps, ends).clamp(1, len(steps) - 1)
+    after = torch.searchsorted(steps, ends)
     part = (ends - steps[after - 1]) / (steps[after] - steps[after - 1])
     at_end = torch.lerp(scores[after - 1], scores[after], part)
     changes = at_end - scores[: len(starts)]

@@ -92,9 +92,11 @@ class _Changes:
     def __init__(self):
         self.arguments: dict[str, str] = {}
         self.bound: set[str] = set()
-        # Nodes that stand as an index, as an axis, or are only asked for a size.
+        # Nodes that stand as an index, as an axis, that only give their first entry, or
+        # that are only asked for a size.
         self.in_index: set[int] = set()
         self.axes: set[int] = set()
+        self.first_taken: set[int] = set()
         self.asked_size: set[int] = set()
 
     def visit(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
@@ -179,7 +181,8 @@ class _Changes:
         elif hint == "bool":
             values = [False, True]
         elif "Tensor" in hint and not hint.startswith(("dict", "list", "tuple")):
-            yield node, _parsed("x[:1]", x=node)
+            if id(node) not in self.first_taken:
+                yield node, _parsed("x[:1]", x=node)
             return
         elif hint.startswith(("list", "tuple")):
             for text in ("x[:1]", "x[1:]", "x[::-1]"):
@@ -237,6 +240,8 @@ class _Changes:
     def of_subscript(self, node):
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         self.in_index |= {id(part) for part in parts}
+        if isinstance(parts[0], ast.Constant) and parts[0].value == 0:
+            self.first_taken.add(id(node.value))
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
             yield node, _parsed(f"{FIRST}(x)", x=node)
         for part in parts:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformer_lens import FactoredMatrix
 
+from tests.answered import otherwise
 from utils.checks import chapter_of, chapters, exercises_of
 from utils.exercises.engine import exercise, run_check
 from utils.exercises.stubs import handed_on, in_kind, read_stub, same_kind
@@ -15,22 +16,6 @@ NAMES = [name for stem in chapters() for name in exercises_of(stem)]
 
 def reference(name):
     return getattr(__import__(f"solutions.{chapter_of(name)}", fromlist=[name]), name)
-
-
-def written_otherwise(value):
-    """The same numbers dense, in float64 and in NumPy, all at once."""
-    if isinstance(value, FactoredMatrix):
-        value = value.AB
-    if isinstance(value, torch.Tensor):
-        value = value.double() if value.is_floating_point() else value
-        return value.numpy()
-    if isinstance(value, float):
-        return np.float64(value)
-    if isinstance(value, dict):
-        return {key: written_otherwise(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(written_otherwise(item) for item in value)
-    return value
 
 
 # --- kinds --------------------------------------------------------------------------
@@ -44,7 +29,7 @@ def test_an_answer_written_otherwise_reaches_later_cells_in_the_kind_of_the_stub
     assert returned
     assert handed_on(stub, answer, returned) == (answer, "")
     for given, result in returned:
-        other = in_kind(written_otherwise(result), stub.returns, given)
+        other = in_kind(otherwise(result), stub.returns, given)
         assert same_kind(other, result)
         assert_same_numbers(other, result)
 

@@ -126,9 +126,9 @@ def handed_on(
 def in_kind(value, kind: str, given=()):
     """A result in the kind that an annotation names, where that loses nothing.
 
-    Floating numbers come in the widest floating type among the arguments `given`, at
-    least in float32. A value of which the annotation says nothing, or that cannot be
-    converted, stays as it is.
+    Floating numbers come in float32, unless float64 is among the arguments `given`. A
+    value of which the annotation says nothing, or that cannot be converted, stays as it
+    is.
     """
     try:
         wanted = ast.parse(kind, mode="eval").body if kind else None
@@ -145,7 +145,7 @@ def _convert(value, kind: ast.expr | None, given):
         return FactoredMatrix(_tensor(value.A, given), _tensor(value.B, given))
     if name == "Float":
         value = _tensor(value, given)
-        return value if value.is_floating_point() else value.to(_floating(given))
+        return value if value.is_floating_point() else value.to(torch.float32)
     if name == "Int":
         return _tensor(value, given).to(torch.int64)
     if name == "Tensor":
@@ -176,16 +176,11 @@ def _tensor(value, given) -> Tensor:
     if isinstance(value, FactoredMatrix):
         value = value.AB
     value = torch.as_tensor(value)
-    floating = _floating(given)
-    if value.is_floating_point():
-        return value.to(floating)
-    if value.is_complex():
-        return value.to(floating.to_complex())
+    if value.is_floating_point() or value.is_complex():
+        if torch.float64 in _dtypes(given):
+            return value
+        return value.to(torch.complex64 if value.is_complex() else torch.float32)
     return value if value.dtype == torch.bool else value.to(torch.int64)
-
-
-def _floating(given) -> torch.dtype:
-    return torch.float64 if torch.float64 in _dtypes(given) else torch.float32
 
 
 def _dtypes(value) -> set[torch.dtype]:

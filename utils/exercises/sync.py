@@ -86,21 +86,28 @@ def sections(notebook) -> list[list]:
     return parts
 
 
-def solved_copy(chapter: Path, target: Path, seed: int | None = None) -> None:
+def solved_copy(
+    chapter: Path, target: Path, seed: int | None = None, through: str = ""
+) -> None:
     """Copy a notebook with every stub replaced by its solution.
 
     The first cell sets COURSE_STRICT, so that a solution that does not pass its check
     in the notebook's own namespace stops the run. With a `seed` the sections come in
-    another order: each has to stand alone.
+    another order: each has to stand alone. `through` names a decorator, as in
+    "package.module.name", that every solution goes through.
     """
+    module, _, decorator = through.rpartition(".")
     notebook = _read(chapter)
     for cell, name in _exercise_cells(notebook):
-        cell.source = "@exercise\n" + solution_source(chapter.stem, name).rstrip()
+        head = f"@exercise\n@{decorator}\n" if decorator else "@exercise\n"
+        cell.source = head + solution_source(chapter.stem, name).rstrip()
     if seed is not None:
         setup, *parts = sections(notebook)
         random.Random(seed).shuffle(parts)
         notebook.cells = [cell for part in [setup, *parts] for cell in part]
     strict = 'import os\n\nos.environ["COURSE_STRICT"] = "1"'
+    if decorator:
+        strict += f"\nfrom {module} import {decorator}"
     first = nbformat.v4.new_code_cell(strict, id="strict")
     notebook.cells.insert(0, first)
     nbformat.write(notebook, target)

@@ -3,12 +3,17 @@
 Called by the attention views, the figures and whatever prints tokens.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["one_line", "visible", "visible_all"]
+__all__ = ["meant", "one_line", "visible", "visible_all", "visible_labels"]
 
 _SIGNS = {" ": "·", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "\x7f": "␡"}
+_CONTROLS = {chr(0x2400 + i): chr(i) for i in range(32)}
+_BY_SIGN = str.maketrans(_CONTROLS | {sign: text for text, sign in _SIGNS.items()})
+_CODE_POINT = re.compile(r"⟨U\+([0-9A-F]{4,5}|10[0-9A-F]{4})⟩")
+_BETWEEN_WORDS = re.compile(r"(?<=\S) (?=\S)")
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
@@ -49,9 +54,35 @@ def visible(token: str) -> str:
     )
 
 
+def meant(shown: str) -> str:
+    """The text that `visible` shows in this way.
+
+    Example:
+        >>> meant("·def⏎")
+        ' def\\n'
+        >>> meant("a⟨U+200F⟩b") == "a\\u200fb"
+        True
+    """
+    plain = _CODE_POINT.sub(lambda found: chr(int(found[1], 16)), shown)
+    return plain.translate(_BY_SIGN)
+
+
 def visible_all(tokens: Iterable[str]) -> list[str]:
     """`visible` of each token, in order."""
     return [visible(token) for token in tokens]
+
+
+def visible_labels(labels: Iterable[str]) -> list[str]:
+    """Labels of an axis, which may be tokens or words of ours, in order.
+
+    One space between two words is no part of a token, so it stays a space; all else is
+    shown as `visible` shows it.
+
+    Example:
+        >>> visible_labels([" def", "0.5 then 1.7", "a  b"])
+        ['·def', '0.5 then 1.7', 'a··b']
+    """
+    return [" ".join(visible_all(_BETWEEN_WORDS.split(label))) for label in labels]
 
 
 def one_line(text: object) -> str:

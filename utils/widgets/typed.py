@@ -1,5 +1,6 @@
 """What a learner types into an explorer: read it, or say what is wrong with it."""
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -7,11 +8,11 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.text.tokens import visible, visible_all
+from utils.text.tokens import meant, visible, visible_all
 
 __all__ = ["Ask", "read_text", "read_token", "token_strings"]
 
-_TYPED = {"·": " ", "⏎": "\n", "⇥": "\t", "\\n": "\n", "\\t": "\t"}
+_AS_SHOWN = re.compile(r"⟨(\d+)⟩")  # how `token_strings` shows a single byte
 
 
 class Ask(ValueError):
@@ -28,6 +29,8 @@ def read_text(
     """
     if model.tokenizer is None:
         tokens = _read_ids(model, text)
+    elif (start := model.tokenizer.bos_token) and start in text:
+        raise Ask(f"{start} is put in front of every text by itself. Leave it out.")
     else:
         tokens = model.to_tokens(text, truncate=False) if text else torch.zeros(1, 1)
     length, most = tokens.shape[1], model.cfg.n_ctx
@@ -63,16 +66,17 @@ def _one_id(model: TransformerBridge, word: str) -> int:
 def read_token(model: TransformerBridge, typed: str) -> int:
     """The id of one typed token; raises Ask when it is none or several.
 
-    The signs of `visible` and \\n, \\t stand for what they show, so " name" can also be
-    typed as "·name".
+    What an explorer shows can be typed as it is shown: the signs of `visible`, so that
+    "·name" is " name", and ⟨128⟩ for the token with this id. \\n and \\t work too.
     """
     if not typed:
         raise Ask("Type one token. A space in front belongs to it: ·name is not name.")
     if model.tokenizer is None:
         return _one_id(model, typed.strip())
-    plain = typed
-    for sign, meant in _TYPED.items():
-        plain = plain.replace(sign, meant)
+    shown = _AS_SHOWN.fullmatch(typed.strip())
+    if shown and int(shown[1]) < model.cfg.d_vocab:
+        return int(shown[1])
+    plain = meant(typed).replace("\\n", "\n").replace("\\t", "\t")
     found = [_encode(model, candidate) for candidate in (typed, plain)]
     for ids in found:
         if len(ids) == 1:

@@ -144,3 +144,84 @@ def test_a_stripe_at_a_fixed_distance_is_named(first):
 
     result = run_check("prefix_matching_score", answer)
     assert result.status == "failed" and result.mistake == "fixed distance"
+
+
+# --- mistakes with a scale of the learner's own  --------------------------------------
+
+
+def previous_head(qk, ov):
+    def answer(W_E, W_pos, W_prev):
+        return qk(W_E, W_pos, W_prev), ov(W_E, W_pos, W_prev)
+
+    return answer
+
+
+def right_back(W_E, W_pos, W_prev):
+    return 30 * W_pos[1:].T @ W_pos[:-1]
+
+
+def right_slot(W_E, W_pos, W_prev):
+    return W_E.T @ W_prev
+
+
+@pytest.mark.parametrize("scale", [20, 30, 50, 100])
+def test_a_previous_token_head_of_any_scale_is_told_its_mistake(scale):
+    cases = {
+        "query and key swapped": (
+            lambda W_E, W_pos, W_prev: scale * W_pos[:-1].T @ W_pos[1:],
+            right_slot,
+        ),
+        "current token": (
+            lambda W_E, W_pos, W_prev: scale * W_pos.T @ W_pos,
+            right_slot,
+        ),
+        "too flat": (
+            lambda W_E, W_pos, W_prev: scale / 20 * W_pos[1:].T @ W_pos[:-1],
+            right_slot,
+        ),
+        "OV transposed": (
+            right_back,
+            lambda W_E, W_pos, W_prev: scale * W_prev.T @ W_E,
+        ),
+        "into the token's own place": (
+            right_back,
+            lambda W_E, W_pos, W_prev: scale * W_E.T @ W_E,
+        ),
+        "moves positions": (
+            right_back,
+            lambda W_E, W_pos, W_prev: scale * W_pos.T @ W_pos,
+        ),
+    }
+    for name, parts in cases.items():
+        result = run_check("build_previous_token_head", previous_head(*parts))
+        assert (result.status, result.mistake) == ("failed", name)
+
+
+@pytest.mark.parametrize(("match", "rest"), [(30, 15), (60, 30), (100, 40)])
+def test_a_matching_head_of_any_scale_is_told_its_mistake(match, rest):
+    def head(W_E, W_prev, key=None, query=None, pull=rest, size=match, ov=None):
+        query = W_E if query is None else query
+        key = W_prev if key is None else key
+        W_QK = size * query.T @ key + pull * W_E.sum(0)[:, None] * W_E[0]
+        return W_QK, 10 * W_E[1:].T @ W_E[1:] if ov is None else ov
+
+    cases = {
+        "duplicates": lambda W_E, W_prev: head(W_E, W_prev, key=W_E),
+        "query and key swapped": lambda W_E, W_prev: head(
+            W_E, W_prev, key=W_E, query=W_prev
+        ),
+        "nowhere to rest": lambda W_E, W_prev: head(W_E, W_prev, pull=0),
+        "rest as strong as a match": lambda W_E, W_prev: head(W_E, W_prev, pull=match),
+        "too flat": lambda W_E, W_prev: head(
+            W_E, W_prev, size=match / 40, pull=rest / 40
+        ),
+        "copies the previous token": lambda W_E, W_prev: head(
+            W_E, W_prev, ov=match * W_prev[1:].T @ W_E[1:]
+        ),
+        "copies the start token": lambda W_E, W_prev: head(
+            W_E, W_prev, ov=10 * W_E.T @ W_E
+        ),
+    }
+    for name, answer in cases.items():
+        result = run_check("build_matching_head", answer)
+        assert (result.status, result.mistake) == ("failed", name)

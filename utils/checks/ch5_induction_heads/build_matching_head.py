@@ -87,6 +87,63 @@ def build_match_copies_start(W_E, W_prev):
     return 40 * W_E.T @ W_prev + shared.rest(W_E, 20), 10 * W_E.T @ W_E
 
 
+def _on_a_frame(test):
+    """A mistake's own test: `test(W_QK, W_OV, W_E, W_prev)` on one frame."""
+
+    def matches(answer) -> bool:
+        W_E, W_prev, _ = orthonormal_rows(21, 21, 3).split([9, 9, 3])
+        W_QK, W_OV = shared.circuits(answer(W_E, W_prev), 21)
+        return test(W_QK, W_OV, W_E, W_prev)
+
+    return matches
+
+
+@_on_a_frame
+def is_duplicate(W_QK, W_OV, W_E, W_prev):
+    rest = shared.rest(W_E, 1)
+    all_tokens = shared.made_of(W_QK, W_E.T @ W_E, rest)
+    return all_tokens or shared.made_of(W_QK, W_E[1:].T @ W_E[1:], rest)
+
+
+@_on_a_frame
+def is_swapped(W_QK, W_OV, W_E, W_prev):
+    return shared.made_of(W_QK, W_prev.T @ W_E, shared.rest(W_E, 1))
+
+
+@_on_a_frame
+def rests_nowhere(W_QK, W_OV, W_E, W_prev):
+    found = shared.factors(W_QK, W_E.T @ W_prev)
+    return found is not None and found[0] >= 10
+
+
+def _match_and_rest(W_QK, W_E, W_prev) -> tuple[float, float]:
+    found = shared.factors(W_QK, W_E.T @ W_prev, shared.rest(W_E, 1))
+    return tuple(found) if found else (0.0, 0.0)
+
+
+@_on_a_frame
+def rests_too_strongly(W_QK, W_OV, W_E, W_prev):
+    match, rest = _match_and_rest(W_QK, W_E, W_prev)
+    return match >= 10 and rest > match - 5
+
+
+@_on_a_frame
+def is_flat(W_QK, W_OV, W_E, W_prev):
+    match, rest = _match_and_rest(W_QK, W_E, W_prev)
+    return match > 0 and 0 <= rest < 5
+
+
+@_on_a_frame
+def copies_previous(W_QK, W_OV, W_E, W_prev):
+    all_tokens = shared.made_of(W_OV, W_prev.T @ W_E)
+    return all_tokens or shared.made_of(W_OV, W_prev[1:].T @ W_E[1:])
+
+
+@_on_a_frame
+def copies_start(W_QK, W_OV, W_E, W_prev):
+    return shared.made_of(W_OV, W_E.T @ W_E)
+
+
 CHECK = Check(
     name="build_matching_head",
     judge=judge_build_matching_head,
@@ -107,42 +164,49 @@ CHECK = Check(
             "duplicate-token head, and finds itself. The key to match is W_prev, what "
             "the first layer wrote there.",
             build_match_duplicate,
+            is_duplicate,
         ),
         Mistake(
             "query and key swapped",
             "Your query is the previous token and your key the own token. It should be "
             "the other way round: own token of the query, previous token of the key.",
             build_match_swapped,
+            is_swapped,
         ),
         Mistake(
             "nowhere to rest",
             "The matching is right. But where nothing matches, all scores are 0 and "
             "the head attends to everything alike. Let it rest on the start token.",
             build_match_without_rest,
+            rests_nowhere,
         ),
         Mistake(
             "rest as strong as a match",
             "The pull towards the start token is as strong as a match, so the two "
             "share the attention. Make it clearly weaker.",
             build_match_strong_rest,
+            rests_too_strongly,
         ),
         Mistake(
             "too flat",
             "The directions are right, but the scores are so small that the softmax "
             "stays almost flat. Make them larger.",
             build_match_flat,
+            is_flat,
         ),
         Mistake(
             "copies the previous token",
             "Your W_OV copies the token before the attended one, so the model would "
             "predict the token it already has. Copy the attended position's own token.",
             build_match_copies_previous,
+            copies_previous,
         ),
         Mistake(
             "copies the start token",
             "When your head rests, it copies the start token into the prediction. W_OV "
             "should move nothing from there.",
             build_match_copies_start,
+            copies_start,
         ),
     ),
     passed=(

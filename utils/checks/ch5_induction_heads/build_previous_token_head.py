@@ -72,6 +72,50 @@ def build_previous_moves_positions(W_E, W_pos, W_prev):
     return 30.0 * W_pos[1:].T @ W_pos[:-1], W_OV
 
 
+def _on_a_frame(test):
+    """A mistake's own test: `test(W_QK, W_OV, W_E, W_pos, W_prev)` on one frame."""
+
+    def matches(answer) -> bool:
+        sizes = [7, 12, 7, 3]
+        parts = orthonormal_rows(sum(sizes), sum(sizes), 3).split(sizes)[:3]
+        W_QK, W_OV = shared.circuits(answer(*parts), sum(sizes))
+        return test(W_QK, W_OV, *parts)
+
+    return matches
+
+
+@_on_a_frame
+def is_swapped(W_QK, W_OV, W_E, W_pos, W_prev):
+    return shared.made_of(W_QK, W_pos[:-1].T @ W_pos[1:])
+
+
+@_on_a_frame
+def is_current(W_QK, W_OV, W_E, W_pos, W_prev):
+    return shared.made_of(W_QK, W_pos.T @ W_pos)
+
+
+@_on_a_frame
+def is_flat(W_QK, W_OV, W_E, W_pos, W_prev):
+    found = shared.factors(W_QK, W_pos[1:].T @ W_pos[:-1])
+    return found is not None and 0 < found[0] < 10
+
+
+@_on_a_frame
+def is_ov_transposed(W_QK, W_OV, W_E, W_pos, W_prev):
+    return shared.made_of(W_OV, W_prev.T @ W_E)
+
+
+@_on_a_frame
+def is_same_slot(W_QK, W_OV, W_E, W_pos, W_prev):
+    return shared.made_of(W_OV, W_E.T @ W_E)
+
+
+@_on_a_frame
+def moves_positions(W_QK, W_OV, W_E, W_pos, W_prev):
+    back, here = W_pos[1:].T @ W_pos[:-1], W_pos.T @ W_pos
+    return shared.made_of(W_OV, back) or shared.made_of(W_OV, here)
+
+
 CHECK = Check(
     name="build_previous_token_head",
     judge=judge_build_previous_token_head,
@@ -90,35 +134,41 @@ CHECK = Check(
             "W_QK belong to the query: W_pos[i] on the left, W_pos[i - 1] on the "
             "right.",
             build_previous_swapped,
+            is_swapped,
         ),
         Mistake(
             "current token",
             "Your head attends to its own position. Shift one side by one.",
             build_previous_current,
+            is_current,
         ),
         Mistake(
             "too flat",
             "The direction is right, but scores of 1 against 0 leave the softmax "
             "almost flat. Multiply W_QK by something like 30.",
             build_previous_flat,
+            is_flat,
         ),
         Mistake(
             "OV transposed",
             "Your W_OV turns W_prev into W_E. Vectors are rows here, so what goes in "
             "stands on the left: W_E.T @ W_prev.",
             build_previous_ov_transposed,
+            is_ov_transposed,
         ),
         Mistake(
             "into the token's own place",
             "Your W_OV writes the previous token where the current token stands, and "
             "the two become indistinguishable. Write it into the directions W_prev.",
             build_previous_same_slot,
+            is_same_slot,
         ),
         Mistake(
             "moves positions",
             "Your W_OV moves position vectors. Values hold none; what has to be moved "
             "is the token.",
             build_previous_moves_positions,
+            moves_positions,
         ),
     ),
     passed=(

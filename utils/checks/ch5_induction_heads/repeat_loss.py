@@ -44,6 +44,10 @@ def loss_only_second_copy(model, tokens, span):
     return shared.losses(model(tokens), tokens)[:, span + 1 : 2 * span].mean()
 
 
+def loss_of_last_copy(model, tokens, span):
+    return shared.losses(model(tokens), tokens)[:, 1 - span :].mean()
+
+
 def loss_without_any_first(model, tokens, span):
     losses = shared.losses(model(tokens), tokens)
     keep = [i for i in range(span + 1, losses.shape[1]) if i % span]
@@ -96,6 +100,12 @@ CHECK = Check(
             "only the second copy",
             "You stop at the end of the second copy. Later copies count too.",
             loss_only_second_copy,
+        ),
+        Mistake(
+            "only the last copy",
+            "You take the last span - 1 tokens. With two copies these are the right "
+            "ones; with more, the copies between them count too.",
+            loss_of_last_copy,
         ),
         Mistake(
             "every first token left out",

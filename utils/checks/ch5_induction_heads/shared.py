@@ -189,6 +189,24 @@ def from_circuits(W_E: Tensor, W_pos: Tensor, layers: list[tuple[Tensor, Tensor]
     return model_from_weights(weights)
 
 
+def factors(matrix: Tensor, *terms: Tensor) -> list[float] | None:
+    """The factors with which the terms add up to the matrix; None if they cannot.
+
+    So a circuit built with another scale is still seen to be built of these terms.
+    """
+    wanted = matrix.double().flatten()
+    columns = torch.stack([term.double().flatten() for term in terms], dim=1)
+    found = torch.linalg.lstsq(columns, wanted[:, None]).solution[:, 0]
+    off = (columns @ found - wanted).norm()
+    return found.tolist() if off <= 1e-4 * wanted.norm() else None
+
+
+def made_of(matrix: Tensor, *terms: Tensor) -> bool:
+    """Whether the matrix is a sum of the terms in which the first one counts."""
+    found = factors(matrix, *terms)
+    return found is not None and found[0] > 1e-3
+
+
 def rest(W_E, sharpness):
     return sharpness * W_E.sum(0)[:, None] * W_E[0]
 

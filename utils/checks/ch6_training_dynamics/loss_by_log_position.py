@@ -17,6 +17,9 @@ def judge_loss_by_log_position(answer) -> None:
         (shared.random(3, 23, seed=0).abs() * 3, 4),
         (shared.random(2, 30, seed=1).abs() * 3, 11),
         (line.expand(2, -1).clone(), 5),
+        # Positions on the edge of a bin: 2, 4 and 8, then 3 and 9; and a single row.
+        (shared.random(2, 15, seed=2).abs() * 3, 4),
+        (shared.random(1, 26, seed=3).abs() * 3, 3),
     )
     for losses, n_bins in cases:
         expected = _bins_by_hand(losses.tolist(), n_bins)
@@ -38,12 +41,14 @@ def judge_loss_by_log_position(answer) -> None:
 
 
 def _bins_by_hand(rows: list[list[float]], n_bins: int) -> tuple[list, list, list]:
-    """The definition, one position at a time."""
+    """The definition, one position at a time, in whole numbers: no edge is rounded."""
     n = len(rows[0])
     logs: dict[int, list[float]] = {}
     losses: dict[int, list[float]] = {}
     for p in range(1, n + 1):
-        k = math.floor(n_bins * math.log(p) / math.log(n + 1))
+        k = 0
+        while (n + 1) ** (k + 1) <= p**n_bins:
+            k += 1
         logs.setdefault(k, []).append(math.log(p))
         losses.setdefault(k, []).extend(row[p - 1] for row in rows)
     places = [sum(x) / len(x) for x in logs.values()]
@@ -180,8 +185,8 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked position by position for two sizes, with bins that stay empty, and on "
-        "a loss that is a straight line in ln p, whose slope has to be the same "
-        "everywhere."
+        "Checked position by position for five sizes, with bins that stay empty, "
+        "positions on an edge, a single row, and a loss that is a straight line in "
+        "ln p, whose slope has to be the same everywhere."
     ),
 )

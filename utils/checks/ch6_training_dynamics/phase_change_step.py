@@ -11,9 +11,14 @@ __all__ = ["CHECK"]
 UNEVEN = [0.0, 10, 20, 35, 60, 100, 150, 170, 180, 240, 300, 420]
 
 
+TENS = [float(i) for i in range(0, 101, 10)]
+
+
 # Steps, scores and width. The second ends where it peaks and turns; the third begins
-# late; the fourth never changes; in the fifth two windows are equal; in the last one
-# the largest change runs against the whole.
+# late; the fourth never changes; in the fifth two windows are equal; in the sixth the
+# largest change runs against the whole. Then: a jump at the end that no window holds
+# whole; one that only the last window holds; a run of two snapshots; a first score that
+# is not 0; a window that is the whole run.
 CURVES = (
     (UNEVEN, [0, 0, -0.1, -0.1, -0.2, -0.3, -1.9, -3, -3.1, -3.3, -3.2, -3.6], 0.15),
     (UNEVEN, [0, 0.1, 0.1, 0.4, 0.6, 1, 3, 4.1, 4.3, 3.6, 2.9, 2.5], 0.3),
@@ -21,6 +26,11 @@ CURVES = (
     ([0.0, 4, 6, 16], [2.5, 2.5, 2.5, 2.5], 0.25),
     ([0.0, 4, 8, 12, 16], [0, -1, -1, -2, -2], 0.25),
     ([0.0, 10, 30, 40, 80], [0, 0.5, 4, 2, -1], 0.25),
+    (TENS, [0.0] * 10 + [1.0], 0.15),
+    ([0.0, 4, 8, 12, 16], [0, 0, 0, 0, -3], 0.25),
+    ([50.0, 90], [2, -1], 0.5),
+    ([0.0, 1, 2, 50, 100], [7, 5, 5, 4, 1], 0.02),
+    ([0.0, 30, 40, 100], [1, 4, 2, 3], 1.0),
 )
 
 
@@ -30,7 +40,7 @@ def judge_phase_change_step(answer) -> None:
         names = ("the step in the middle of the window", "the share of the change")
         middle, share = (expect.number(part) for part in shared.parts(result, names))
         right_middle, right_share = _window_by_hand(steps, scores, width)
-        where = f"With snapshots at steps {steps} and a width of {width}"
+        where = f"With snapshots at steps {steps}, scores {scores} and width {width}"
         expect.close(
             middle, right_middle, f"{where}, the middle is not right.", atol=1e-3
         )
@@ -151,10 +161,10 @@ CHECK = Check(
         "`length = width * (steps[-1] - steps[0])`. Windows begin at every step s with "
         "s + length <= steps[-1]. For the score at the end find the snapshots on both "
         "sides (`torch.searchsorted`, or a loop) and go part of the way between them.",
-        "With `hi = torch.searchsorted(steps, ends).clamp(1, len(steps) - 1)`: `part ="
-        " (ends - steps[hi-1]) / (steps[hi] - steps[hi-1])`, `at_end = scores[hi-1] + "
-        "part * (scores[hi] - scores[hi-1])`, `change = at_end - scores[:len(ends)]`, "
-        "and `best = change.abs().argmax()`.",
+        "With `hi = torch.searchsorted(steps, ends)`: `part = (ends - steps[hi-1]) / "
+        "(steps[hi] - steps[hi-1])`, `at_end = scores[hi-1] + part * (scores[hi] - "
+        "scores[hi-1])`, `change = at_end - scores[:len(ends)]`, and `best = "
+        "change.abs().argmax()`.",
     ),
     mistakes=(
         Mistake(
@@ -213,8 +223,8 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked on six curves with uneven steps, among them a rising one, one that "
-        "turns back, one that never changes and one with a tie. A share far above the "
-        "width of the window is what one may call sudden."
+        "Checked on eleven curves, most with uneven steps, among them a rising one, "
+        "one that turns back, one that never changes and one with a tie. A share far "
+        "above the width of the window is what one may call sudden."
     ),
 )

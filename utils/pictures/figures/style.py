@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from utils.text.tokens import visible_all
+from utils.text.tokens import visible_labels
 
 __all__ = [
     "DIVERGING",
@@ -140,7 +140,7 @@ def need_labels(labels: Sequence[str] | None, size: int, what: str) -> list[str]
         raise ValueError(
             f"{what} needs {size} labels, one for each place; got {len(labels)}."
         )
-    return visible_all(labels)
+    return visible_labels(labels)
 
 
 def clip(label: str, length: int = 14) -> str:
