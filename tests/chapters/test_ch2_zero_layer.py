@@ -94,7 +94,7 @@ def test_other_ways_to_count_pass(answer):
 
 def test_divergence_by_torch_passes():
     def answer(model, log_probs, frequencies):
-        mine = model(torch.arange(len(log_probs))[:, None])[:, 0].log_softmax(-1)
+        mine = torch.log_softmax(torch.matmul(model.W_E, model.W_U), -1)
         rows = torch.nn.functional.kl_div(
             mine, log_probs, reduction="none", log_target=True
         ).sum(1)

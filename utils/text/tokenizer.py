@@ -30,6 +30,7 @@ __all__ = [
     "raw_tokenizer",
     "save_tokenizer",
     "train_tokenizer",
+    "word_tokenizer",
 ]
 
 START_TOKEN = "<|start|>"
@@ -73,11 +74,7 @@ def train_tokenizer(texts: Iterable[str], d_vocab: int = D_VOCAB) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START_TOKEN} $A",
-        pair=f"{START_TOKEN} $A {START_TOKEN} $B",
-        special_tokens=[(START_TOKEN, START_ID)],
-    )
+    tokenizer.post_processor = _start_in_front()
     return tokenizer
 
 
@@ -126,8 +123,39 @@ def load_tokenizer(d_vocab: int = D_VOCAB) -> PreTrainedTokenizerFast:
     padding and unknown token, so TransformerLens adds nothing to the vocabulary.
     Errors: as `raw_tokenizer`.
     """
+    return _wrapped(raw_tokenizer(d_vocab))
+
+
+def word_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer for hand-made models: token i + 1 is `words[i]`, and 0 is the start.
+
+    Words hold no blank except for one in front, as in " cat".
+
+    Example:
+        >>> word_tokenizer(["a", " cat"])("a cat").input_ids
+        [0, 1, 2]
+    """
+    numbers = {word: i for i, word in enumerate([START_TOKEN, *words])}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=START_TOKEN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex(r" ?[^ ]+"), behavior="isolated"
+    )
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = _start_in_front()
+    return _wrapped(tokenizer)
+
+
+def _start_in_front() -> processors.TemplateProcessing:
+    return processors.TemplateProcessing(
+        single=f"{START_TOKEN} $A",
+        pair=f"{START_TOKEN} $A {START_TOKEN} $B",
+        special_tokens=[(START_TOKEN, START_ID)],
+    )
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw_tokenizer(d_vocab),
+        tokenizer_object=tokenizer,
         bos_token=START_TOKEN,
         eos_token=START_TOKEN,
         pad_token=START_TOKEN,

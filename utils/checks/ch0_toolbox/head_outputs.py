@@ -5,15 +5,12 @@ from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch0_toolbox import shared
-from utils.models.handmade import random_model
 
 __all__ = ["CHECK"]
 
 
 def judge_head_outputs(answer) -> None:
-    tokens = torch.tensor(shared.TOKENS)
-    for layer, seed in ((0, 5), (1, 6)):
-        model = random_model(2, seed)
+    for model, tokens, layer, _ in shared.cases(seed=5):
         n_heads, d_model = model.cfg.n_heads, model.cfg.d_model
         result = answer(model, tokens, layer)
         out = expect.tensor(

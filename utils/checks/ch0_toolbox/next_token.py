@@ -4,16 +4,26 @@ import torch
 
 from utils.checks import Check, Mistake, expect
 from utils.models.handmade import random_model
-from utils.text.corpus import load_tokenizer
+from utils.text.tokenizer import load_tokenizer, word_tokenizer
 
 __all__ = ["CHECK"]
 
+# Another tokenizer than the course's, in which a number means another word.
+WORDS = [" mat", " on", "self", " cat", " a", "import", " the"]
+
 
 def judge_next_token(answer) -> None:
-    tokenizer = load_tokenizer(1024)
-    cases = ((4, "import os"), (4, "def f(self)"), (11, "def f(self)"))
-    for seed, text in cases:
-        model = random_model(1, seed, d_vocab=1024, tokenizer=tokenizer)
+    course, words = load_tokenizer(1024), word_tokenizer(WORDS)
+    cases = (
+        (4, course, "import os"),
+        (4, course, "def f(self)"),
+        (11, course, "def f(self)"),
+        (5, words, " cat on a mat"),
+        (8, words, " mat"),
+    )
+    for seed, tokenizer, text in cases:
+        d_vocab = len(tokenizer)
+        model = random_model(1, seed, d_vocab=d_vocab, tokenizer=tokenizer)
         result = answer(model, text)
         expect.true(
             isinstance(result, str),

@@ -14,7 +14,7 @@ __all__ = ["CHECK"]
 
 def judge_per_token_loss(answer) -> None:
     for tokens, seed, d_vocab in (
-        (torch.tensor(shared.TOKENS), 1, 13),
+        (torch.tensor(shared.TEXTS[0]), 1, 13),
         (torch.tensor([[0, 8, 8, 4, 6]]), 2, 9),
     ):
         model = random_model(1, seed, d_vocab=d_vocab)

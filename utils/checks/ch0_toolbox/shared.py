@@ -1,18 +1,35 @@
 """Chapter 0: what several of its judges need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-__all__ = ["LAYER_AND_HEAD", "TOKENS", "only_head", "record", "run_hooked", "shapes"]
+from utils.models.handmade import random_model
+
+__all__ = ["TEXTS", "cases", "only_head", "record", "run_hooked", "shapes"]
 
 
-# Rows of different texts; the start token opens each. No two axes are equally long.
-TOKENS = [[0, 5, 12, 5, 1, 7], [0, 3, 3, 9, 11, 2]]
+# Rows of different texts; the start token opens each. In no case two axes are equally
+# long, and from case to case every size of text and model changes.
+TEXTS = (
+    [[0, 5, 12, 5, 1, 7], [0, 3, 3, 9, 11, 2]],
+    [[0, 8, 2, 2, 10]],
+    [[0, 1, 6, 4, 4, 9, 1, 3], [0, 7, 12, 2, 8, 5, 5, 10], [0, 2, 9, 9, 3, 11, 6, 1]],
+)
+# Layer and head looked at, then layers, heads and width of a head of the model.
+PLACES = ((0, 1, 2, 3, 4), (1, 2, 2, 3, 7), (1, 0, 3, 2, 5))
 
 
-LAYER_AND_HEAD = ((0, 1), (1, 2), (1, 0))
+def cases(seed: int, scale: float = 1.0) -> Iterator[tuple]:
+    """A model, tokens [batch, pos], a layer and a head, each time of another size."""
+    for text, (layer, head, n_layers, n_heads, d_head) in zip(
+        TEXTS, PLACES, strict=True
+    ):
+        model = random_model(
+            n_layers, seed + n_heads, n_heads=n_heads, d_head=d_head, scale=scale
+        )
+        yield model, torch.tensor(text), layer, head
 
 
 def shapes(tokens: Tensor, **more: int) -> dict[str, int]:

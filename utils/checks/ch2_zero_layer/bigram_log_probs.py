@@ -12,12 +12,13 @@ __all__ = ["CHECK"]
 
 
 SMALL_TEXT = [[0, 4, 1, 4, 1, 6, 2], [0, 1, 4, 4, 2, 2, 6], [0, 3, 4, 1, 5, 4, 1]]
+OTHER_TEXT = [[0, 2, 2, 8], [0, 7, 8, 2]]
 
 
 def judge_bigram_log_probs(answer) -> None:
-    text = torch.tensor(SMALL_TEXT)
-    for d_vocab, pseudocount in ((7, 1.0), (9, 0.25)):
-        result = answer(text, d_vocab, pseudocount)
+    cases = ((SMALL_TEXT, 7, 1.0), (SMALL_TEXT, 9, 0.25), (OTHER_TEXT, 10, 0.5))
+    for text, d_vocab, pseudocount in cases:
+        result = answer(torch.tensor(text), d_vocab, pseudocount)
         table = expect.tensor(result, current=d_vocab, next=d_vocab)
         expect.close(
             table.exp().sum(1),
@@ -26,7 +27,7 @@ def judge_bigram_log_probs(answer) -> None:
         )
         expect.close(
             table,
-            _counted_by_hand(SMALL_TEXT, d_vocab, pseudocount),
+            _counted_by_hand(text, d_vocab, pseudocount),
             "Some log probabilities do not match a count by hand.",
         )
 
@@ -63,6 +64,13 @@ def bigrams_without_pseudocount(tokens, d_vocab, pseudocount=1.0):
 
 def bigrams_across_rows(tokens, d_vocab, pseudocount=1.0):
     counts = shared.counts(tokens.reshape(1, -1), d_vocab) + pseudocount
+    return (counts / counts.sum(1, keepdim=True)).log()
+
+
+def bigrams_without_duplicates(tokens, d_vocab, pseudocount=1.0):
+    counts = torch.zeros(d_vocab, d_vocab)
+    counts[tokens[:, :-1], tokens[:, 1:]] += 1
+    counts += pseudocount
     return (counts / counts.sum(1, keepdim=True)).log()
 
 
@@ -115,6 +123,13 @@ CHECK = Check(
             bigrams_across_rows,
         ),
         Mistake(
+            "each pair once",
+            "You counted every pair once, however often it occurs. `counts[i, j] += 1` "
+            "with lists of indices adds 1 to a cell once, also where the cell comes "
+            "several times in the lists.",
+            bigrams_without_duplicates,
+        ),
+        Mistake(
             "joint",
             "You divided by the number of all pairs, which gives P(current, next). For "
             "P(next | current) divide each row by its own sum.",
@@ -122,7 +137,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against a count by hand, for two vocabulary sizes and two "
+        "Checked against a count by hand, for three vocabulary sizes and "
         "pseudocounts. Dividing a row by its sum turns counts into P(next | current), "
         "and that is all a model can know that sees one token."
     ),

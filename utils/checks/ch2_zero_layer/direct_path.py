@@ -11,7 +11,8 @@ __all__ = ["CHECK"]
 def judge_direct_path(answer) -> None:
     for d_vocab, d_model, seed in ((13, 10, 0), (9, 14, 1)):
         model = random_model(0, seed, d_vocab=d_vocab, d_model=d_model)
-        result = answer(model)
+        with expect.without_running(model):
+            result = answer(model)
         path = expect.tensor(result, current=d_vocab, next=d_vocab)
         tokens = torch.arange(d_vocab)[:, None]
         expect.close(
@@ -19,6 +20,26 @@ def judge_direct_path(answer) -> None:
             model(tokens)[:, 0],
             "Row i should hold the logits that the model gives after token i.",
         )
+    model = random_model(2, seed=2, d_vocab=11, d_model=8)
+    with expect.without_running(model):
+        result = answer(model)
+    expect.close(
+        expect.tensor(result, current=11, next=11),
+        _path_by_loops(model.W_E.tolist(), model.W_U.tolist()),
+        "In a model with layers, row i should hold what the embedding of token i alone "
+        "gives, past all layers.",
+    )
+
+
+def _path_by_loops(W_E: list, W_U: list) -> torch.Tensor:
+    columns = list(zip(*W_U, strict=True))
+    return torch.tensor(
+        [
+            [sum(a * b for a, b in zip(row, column, strict=True)) for column in columns]
+            for row in W_E
+        ],
+        dtype=torch.float64,
+    )
 
 
 def path_transposed(model):
@@ -86,7 +107,8 @@ CHECK = Check(
     ),
     passed=(
         "Checked against the logits that the model itself gives after each token, for "
-        "two shapes. With no layers there is nothing between embedding and "
-        "unembedding, so the product of the two matrices is the whole model."
+        "two shapes, and by hand in a model with layers. With no layers there is "
+        "nothing between embedding and unembedding, so the product of the two matrices "
+        "is the whole model."
     ),
 )

@@ -11,18 +11,25 @@ __all__ = ["CHECK"]
 
 
 TRAIN_TEXT = [[0, 3, 1, 3, 1, 2, 5], [0, 1, 3, 3, 2, 5, 2], [0, 4, 3, 1, 2, 3, 1]]
-
-
+SEEN_TEXT = [[0, 3, 1, 2, 5], [0, 4, 3, 2, 1]]
 HELDOUT_TEXT = [[0, 3, 1, 2, 5], [0, 6, 3, 4, 1]]
+OTHER_TRAIN = [[0, 8, 2, 8, 2, 8], [0, 2, 7, 7, 8, 4]]
+OTHER_HELDOUT = [[0, 2, 8, 7, 5, 8, 2, 1]]
 
 
 def judge_kneser_ney_loss(answer) -> None:
-    train, heldout = torch.tensor(TRAIN_TEXT), torch.tensor(HELDOUT_TEXT)
-    for d_vocab, discount in ((8, 0.75), (10, 0.4)):
-        result = answer(train, heldout, d_vocab, discount)
+    cases = (
+        # First without a token that training never saw: no loss is infinite.
+        (TRAIN_TEXT, SEEN_TEXT, 8, 0.75),
+        (TRAIN_TEXT, HELDOUT_TEXT, 8, 0.75),
+        (TRAIN_TEXT, HELDOUT_TEXT, 10, 0.4),
+        (OTHER_TRAIN, OTHER_HELDOUT, 11, 0.9),
+    )
+    for train, heldout, d_vocab, discount in cases:
+        result = answer(torch.tensor(train), torch.tensor(heldout), d_vocab, discount)
         expect.close(
             expect.number(result),
-            _kneser_ney_by_hand(TRAIN_TEXT, HELDOUT_TEXT, d_vocab, discount),
+            _kneser_ney_by_hand(train, heldout, d_vocab, discount),
             "The loss does not match a calculation by hand.",
         )
 
@@ -49,7 +56,16 @@ def _kneser_ney_by_hand(train, heldout, d_vocab: int, d: float) -> float:
     return -sum(math.log(p(w, v)) for v, w in pairs) / len(pairs)
 
 
-def _kneser_ney(train, heldout, d_vocab, discount, base="spread", freed=True) -> float:
+def _kneser_ney(
+    train,
+    heldout,
+    d_vocab,
+    discount,
+    base="spread",
+    freed=True,
+    clamped=True,
+    raw=False,
+) -> float:
     """The calculation with one step left out, for the known mistakes."""
     counts = shared.counts(train, d_vocab)
     before = (counts > 0).sum(0).float() if base == "spread" else counts.sum(0)
@@ -57,7 +73,10 @@ def _kneser_ney(train, heldout, d_vocab, discount, base="spread", freed=True) ->
     p_word = (before - discount).clamp(min=0) / before.sum() + reserved / d_vocab
     v, w = heldout[:, :-1].flatten(), heldout[:, 1:].flatten()
     total = counts.sum(1)[v]
-    kept = (counts[v, w] - discount).clamp(min=0)
+    if raw:
+        p_word = before / before.sum()
+    kept = counts[v, w] - discount
+    kept = kept.clamp(min=0) if clamped else kept
     share = discount * (counts > 0).sum(1)[v] if freed else 0
     p_pair = (kept + share * p_word[w]) / total.clamp(min=1)
     p_pair = torch.where(total > 0, p_pair, p_word[w])
@@ -74,6 +93,18 @@ def kn_on_train(train, heldout, d_vocab, discount=0.75):
 
 def kn_not_interpolated(train, heldout, d_vocab, discount=0.75):
     return _kneser_ney(train, heldout, d_vocab, discount, freed=False)
+
+
+def kn_without_clamp(train, heldout, d_vocab, discount=0.75):
+    return _kneser_ney(train, heldout, d_vocab, discount, clamped=False)
+
+
+def kn_raw_below(train, heldout, d_vocab, discount=0.75):
+    return _kneser_ney(train, heldout, d_vocab, discount, raw=True)
+
+
+def kn_raw_frequencies_below(train, heldout, d_vocab, discount=0.75):
+    return _kneser_ney(train, heldout, d_vocab, discount, base="frequency", raw=True)
 
 
 def kn_fixed_discount(train, heldout, d_vocab, discount=0.75):
@@ -120,6 +151,26 @@ CHECK = Check(
             kn_not_interpolated,
         ),
         Mistake(
+            "P1 not discounted",
+            "Your P1(w) is n(w) / N. The second formula takes the discount off there "
+            "too and spreads it over all d_vocab tokens. So a token that never came in "
+            "training has probability 0 with you, and its loss is infinite.",
+            kn_raw_below,
+        ),
+        Mistake(
+            "plain frequencies, not discounted",
+            "Your P1 is how often a token occurs. It should be after how many "
+            "different tokens it occurs, with the discount taken off there too and "
+            "spread over all d_vocab tokens.",
+            kn_raw_frequencies_below,
+        ),
+        Mistake(
+            "below zero",
+            "You take the discount off pairs that were never counted too, so their "
+            "count falls below 0. max(c(v, w) - D, 0) stops there.",
+            kn_without_clamp,
+        ),
+        Mistake(
             "fixed discount",
             "You used 0.75 whatever `discount` says.",
             kn_fixed_discount,
@@ -127,7 +178,7 @@ CHECK = Check(
         Mistake("bits", "This is in bits. The course counts in nats.", kn_in_bits),
     ),
     passed=(
-        "Checked against a calculation by hand with two discounts, including a token "
+        "Checked against a calculation by hand with three discounts, including a token "
         "that never had a follower in training. This is about the best that counting "
         "pairs can do on text it has not seen."
     ),

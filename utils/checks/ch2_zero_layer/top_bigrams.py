@@ -5,16 +5,22 @@ from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
 from utils.models.handmade import random_model
-from utils.text.corpus import load_tokenizer
+from utils.text.tokenizer import load_tokenizer, word_tokenizer
 
 __all__ = ["CHECK"]
 
+# Another tokenizer than the course's, in which a number means another word.
+WORDS = ["return", " self", ".", " name", " =", "None", " def"]
+
 
 def judge_top_bigrams(answer) -> None:
-    tokenizer = load_tokenizer(1024)
-    model = random_model(0, seed=6, d_vocab=1024, d_model=10, tokenizer=tokenizer)
-    for token, k in ((" self", 4), ("return", 3)):
-        result = answer(model, token, k)
+    course, words = load_tokenizer(1024), word_tokenizer(WORDS)
+    cases = ((course, " self", 4), (course, "return", 3), (words, " self", 5))
+    for tokenizer, token, k in cases:
+        d_vocab = len(tokenizer)
+        model = random_model(0, k, d_vocab=d_vocab, d_model=6 + k, tokenizer=tokenizer)
+        with expect.without_running(model):
+            result = answer(model, token, k)
         row = model(torch.tensor([[model.to_single_token(token)]]))[0, 0].double()
         order = row.argsort(descending=True)[:k]
         words = [tokenizer.decode([int(i)]) for i in order]
@@ -111,7 +117,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against the logits of a random model for two tokens. The whole table "
-        "is never needed: one row of W_E times W_U answers the question."
+        "Checked against the logits of three random models with two tokenizers. The "
+        "whole table is never needed: one row of W_E times W_U answers the question."
     ),
 )
