@@ -10,12 +10,17 @@ __all__ = ["CHECK"]
 
 
 def judge_decompose_residual(answer) -> None:
-    tokens = torch.tensor(shared.TEXTS)
-    for n_layers, n_heads, seed in ((2, 3, 0), (1, 5, 1)):
-        model = random_model(n_layers, seed, n_heads=n_heads)
+    for texts, n_layers, n_heads, d_model, seed in (
+        (shared.TEXTS, 2, 3, 10, 0),
+        (shared.ONE_TEXT, 1, 6, 9, 1),
+        (shared.FULL_TEXTS, 3, 2, 8, 2),
+    ):
+        tokens = torch.tensor(texts)
+        model = random_model(n_layers, seed, n_heads=n_heads, d_model=d_model)
         result = answer(model, tokens)
-        n = 1 + n_layers * n_heads
-        parts = expect.tensor(result, component=n, batch=2, pos=7, d_model=10)
+        batch, pos = tokens.shape
+        sizes = {"batch": batch, "pos": pos, "d_model": d_model}
+        parts = expect.tensor(result, component=1 + n_layers * n_heads, **sizes)
         name = shared.final_name(model)
         expect.close(
             parts.sum(0),
@@ -45,6 +50,12 @@ def parts_with_positions(model, tokens):
     right = shared.right_components(model, tokens)
     positions = model.W_pos[: tokens.shape[1]].expand_as(right[0])
     return torch.cat([right[:1], positions[None], right[1:]])
+
+
+def parts_with_positions_in_embedding(model, tokens):
+    right = shared.right_components(model, tokens)
+    placed = right[0] + model.W_pos[: tokens.shape[1]]
+    return torch.cat([placed[None], right[1:]])
 
 
 def parts_embedding_last(model, tokens):
@@ -105,6 +116,12 @@ CHECK = Check(
             parts_with_positions,
         ),
         Mistake(
+            "positions in the embedding",
+            "Your component 0 holds the position vectors too. In this model they are "
+            "added only to what W_Q and W_K read: component 0 is `hook_embed` alone.",
+            parts_with_positions_in_embedding,
+        ),
+        Mistake(
             "embedding last",
             "The embedding is component 0; yours stands at the end.",
             parts_embedding_last,
@@ -129,7 +146,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked on models with one and two layers: the components sum to the final "
+        "Checked on models with one to three layers: the components sum to the final "
         "stream, and each head's entry is what its layer writes while all other heads "
         "of that layer are silent. It works because every layer only adds."
     ),

@@ -13,20 +13,27 @@ __all__ = ["CHECK"]
 def judge_feature_interference(answer) -> None:
     corner = math.cos(math.pi / 3)
     fan = torch.tensor([[2.0, 0.0], [1.0, math.sqrt(3)], [-0.5, math.sqrt(0.75)]])
+    cross = torch.tensor([[3.0, 0.0], [0.0, 0.5], [1.0, 1.0]])
     for vectors, expected, what in (
         (3 * torch.eye(5)[:4], 0.0, "four orthogonal vectors"),
         (torch.tensor([[1.0, 2.0], [-2.0, -4.0], [0.5, 1.0]]), 1.0, "one line"),
         (fan, corner, "three directions 60 degrees apart"),
-        (_uneven(), _overlap_by_hand(_uneven()), "eleven vectors in six dimensions"),
+        (cross, math.sqrt(1 / 3), "two vectors at right angles and one between them"),
+        (
+            _uneven(11),
+            _overlap_by_hand(_uneven(11)),
+            "eleven vectors in six dimensions",
+        ),
+        (_uneven(17), _overlap_by_hand(_uneven(17)), "17 vectors in six dimensions"),
     ):
         result = expect.number(answer(vectors))
         expect.close(result, expected, f"For {what} the result is not right.")
 
 
-def _uneven() -> Tensor:
-    generator = torch.Generator().manual_seed(22)
-    vectors = torch.randn(11, 6, generator=generator) + 0.4
-    return vectors * torch.linspace(0.3, 3.0, 11)[:, None]
+def _uneven(n: int) -> Tensor:
+    generator = torch.Generator().manual_seed(n)
+    vectors = torch.randn(n, 6, generator=generator) + 0.4
+    return vectors * torch.linspace(0.3, 3.0, n)[:, None]
 
 
 def _overlap_by_hand(vectors: Tensor) -> float:
@@ -68,6 +75,20 @@ def interference_absolute(vectors):
 
 def interference_squared(vectors):
     return _off_diagonal(_cosines(vectors)).pow(2).mean().item()
+
+
+def interference_without_zeros(vectors):
+    cosines = _off_diagonal(_cosines(vectors))
+    if (cosines == 0).all():
+        return 0.0
+    return cosines[cosines != 0].pow(2).mean().sqrt().item()
+
+
+def right_angles_left_out(answer) -> bool:
+    """Whether pairs at right angles are not counted."""
+    cross = torch.tensor([[3.0, 0.0], [0.0, 0.5], [1.0, 1.0]])
+    corner = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    return all(abs(float(answer(each)) - 0.5**0.5) < 1e-5 for each in (cross, corner))
 
 
 def interference_of_columns(vectors):
@@ -120,6 +141,14 @@ CHECK = Check(
             "You stopped at the mean square. Take the root, so that the result is the "
             "size of a cosine again.",
             interference_squared,
+        ),
+        Mistake(
+            "right angles left out",
+            "Pairs at right angles are missing from your mean. Their cosine is 0, and "
+            "it counts like any other: choose pairs by where they stand in the matrix, "
+            "not by their value.",
+            interference_without_zeros,
+            right_angles_left_out,
         ),
         Mistake(
             "columns",

@@ -35,6 +35,16 @@ def judge_head_as_tensor_product(answer) -> None:
             "The head adds something else when a single number of the stream is 1 and "
             "all others are 0.",
         )
+    generator = torch.Generator().manual_seed(18)
+    pattern = torch.randn(4, 4, generator=generator)
+    ov = torch.randn(3, 3, generator=generator)
+    sizes = {"pos*d_model": 12, "pos*d_model again": 12}
+    expect.close(
+        expect.tensor(answer(pattern, ov), **sizes),
+        _response(pattern.double(), ov.double()),
+        "For the patterns of a model your matrix is right. It is not for a made-up one "
+        "with weights on later keys and rows of any sum; a pattern is used as it is.",
+    )
 
 
 def _response(pattern: Tensor, ov: Tensor) -> Tensor:
@@ -70,6 +80,18 @@ def product_swapped_not_transposed(pattern, ov):
 
 def product_of_transposed_pattern(pattern, ov):
     return _kron(pattern.T, ov.T)
+
+
+def product_of_both_transposed(pattern, ov):
+    return _kron(pattern.T, ov)
+
+
+def product_of_the_past(pattern, ov):
+    return _kron(pattern.tril(), ov.T)
+
+
+def product_of_shares(pattern, ov):
+    return _kron(pattern / pattern.sum(1, keepdim=True), ov.T)
 
 
 def product_as_sum(pattern, ov):
@@ -133,6 +155,24 @@ CHECK = Check(
             product_of_transposed_pattern,
         ),
         Mistake(
+            "both transposed",
+            "Both factors are the wrong way round: the pattern is transposed, and ov "
+            "is not. Your matrix is the transpose of the one that is wanted.",
+            product_of_both_transposed,
+        ),
+        Mistake(
+            "later keys left out",
+            "You cut off what the pattern has on later keys. A model's patterns have "
+            "nothing there, but the rule holds for every pattern: use it as it is.",
+            product_of_the_past,
+        ),
+        Mistake(
+            "rows made to sum to 1",
+            "You divided the rows of the pattern by their sums. A model's patterns sum "
+            "to 1 anyway, but the rule holds for every pattern: use it as it is.",
+            product_of_shares,
+        ),
+        Mistake(
             "sum instead of product",
             "You added the step across positions and the step per position. A head "
             "does one after the other, so the two matrices are multiplied.",
@@ -166,7 +206,7 @@ CHECK = Check(
     ),
     passed=(
         "Checked on a head of a model with three positions of two numbers and one with "
-        "five of three, and number by number. Left factor: which position. Right "
-        "factor: what happens to each vector. The two never mix."
+        "five of three, number by number, and with a made-up pattern. Left factor: "
+        "which position. Right factor: what happens to each vector. The two never mix."
     ),
 )

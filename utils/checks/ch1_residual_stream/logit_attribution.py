@@ -11,12 +11,17 @@ __all__ = ["CHECK"]
 
 
 def judge_logit_attribution(answer) -> None:
-    tokens = torch.tensor(shared.TEXTS)
-    for n_layers, centred, seed in ((2, True, 2), (2, False, 3), (1, True, 4)):
-        model = random_model(n_layers, seed)
+    for texts, n_layers, n_heads, centred, seed in (
+        (shared.TEXTS, 2, 3, True, 2),
+        (shared.FULL_TEXTS, 3, 2, False, 3),
+        (shared.ONE_TEXT, 1, 4, True, 4),
+    ):
+        tokens = torch.tensor(texts)
+        model = random_model(n_layers, seed, n_heads=n_heads)
         result = answer(model, tokens, centred)
-        n = 1 + n_layers * model.cfg.n_heads
-        found = expect.tensor(result, **{"component": n, "batch": 2, "pos-1": 6})
+        sizes = {"component": 1 + n_layers * n_heads, "batch": len(tokens)}
+        sizes["pos-1"] = tokens.shape[1] - 1
+        found = expect.tensor(result, **sizes)
         what = "the logit minus the mean logit" if centred else "the logit"
         expect.close(
             found.sum(0),
@@ -34,9 +39,7 @@ def judge_logit_attribution(answer) -> None:
             "The sum is right, but some component's share is not the logit that this "
             "component gives when it stands alone in the stream.",
         )
-    usual = expect.tensor(
-        answer(model, tokens), **{"component": n, "batch": 2, "pos-1": 6}
-    )
+    usual = expect.tensor(answer(model, tokens), **sizes)
     expect.close(usual, found, "Without a third argument `centred` should be True.")
 
 

@@ -12,15 +12,16 @@ __all__ = ["CHECK"]
 
 def judge_reparametrise_head(answer) -> None:
     tokens = torch.tensor(shared.TEXTS)
-    for layer, head, pair, seed in (
-        (1, 2, "ov", 13),
-        (0, 1, "qk", 14),
-        (1, 0, "qk", 15),
+    for layer, head, pair, d_head, seed in (
+        (1, 2, "ov", 4, 13),
+        (0, 1, "qk", 3, 14),
+        (0, 1, "ov", 5, 16),
+        (2, 0, "qk", 4, 15),
     ):
-        model = random_model(2, seed)
+        model = random_model(3, seed, d_head=d_head, scale=0.7)
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(4, 4, generator=generator)
-        change = torch.eye(4) * 1.5 + 0.4 * noise
+        noise = torch.randn(d_head, d_head, generator=generator)
+        change = torch.eye(d_head) * 1.5 + 0.4 * noise
         result = answer(model, layer, head, change, pair)
         first, second = _two_matrices(model, result, pair)
         changed = _with_head(model, layer, head, pair, first, second)
@@ -106,6 +107,26 @@ def head_only_first(model, layer, head, change, pair="ov"):
     return one @ change, two
 
 
+def head_of_last_layer(model, layer, head, change, pair="ov"):
+    one, two = _pair_of(model, -1, head, pair)
+    undo = torch.linalg.inv(change)
+    return one @ change, undo @ two if pair == "ov" else two @ undo.T
+
+
+def always_the_last_layer(answer) -> bool:
+    """Whether one of both pairs comes from the last layer whatever layer is asked."""
+    model, change = random_model(3, 0), torch.eye(4) + 0.5 * torch.eye(4).roll(1, 0)
+    for pair in ("ov", "qk"):
+        found = answer(model, 0, 1, change, pair)
+        wanted = head_of_last_layer(model, 0, 1, change, pair)
+        if all(
+            torch.allclose(torch.as_tensor(yours).to(theirs), theirs, atol=1e-4)
+            for yours, theirs in zip(found, wanted, strict=True)
+        ):
+            return True
+    return False
+
+
 def head_always_ov(model, layer, head, change, pair="ov"):
     undo = torch.linalg.inv(change)
     return model.W_V[layer, head] @ change, undo @ model.W_O[layer, head]
@@ -157,6 +178,12 @@ CHECK = Check(
             "only the first",
             "You changed only the first matrix. The second has to make up for it.",
             head_only_first,
+        ),
+        Mistake(
+            "always the last layer",
+            "You took the matrices of the last layer, whatever `layer` says.",
+            head_of_last_layer,
+            always_the_last_layer,
         ),
         Mistake(
             "always OV",

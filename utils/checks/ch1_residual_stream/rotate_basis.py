@@ -14,9 +14,10 @@ WEIGHTS = ("W_E", "W_pos", "W_Q", "W_K", "W_V", "W_O", "W_U")
 
 
 def judge_rotate_basis(answer) -> None:
-    tokens = torch.tensor(shared.TEXTS)
-    for n_layers, size, seed in ((2, 10, 11), (1, 7, 12)):
-        model = random_model(n_layers, seed, d_model=size)
+    # All of W_pos counts: the texts are as long as the models can read.
+    tokens = torch.tensor(shared.FULL_TEXTS)
+    for n_layers, size, seed in ((2, 10, 11), (1, 7, 12), (3, 8, 13)):
+        model = random_model(n_layers, seed, d_model=size, scale=0.7)
         rotation = _orthogonal(size, seed)
         turned = with_weights(model, _seven_weights(model, answer(model, rotation)))
         name = shared.final_name(model)
@@ -175,7 +176,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked by putting your weights into a model, for one and two layers: same "
+        "Checked by putting your weights into a model, for one to three layers: same "
         "logits, and a stream that is x @ rotation from the embedding to the end. "
         "Whatever writes turns by the rotation, whatever reads turns it back first."
     ),

@@ -13,11 +13,16 @@ __all__ = ["CHECK"]
 
 
 def judge_scores_from_qk(answer) -> None:
-    tokens = torch.tensor(shared.MANY_TEXTS)
-    for layer, head, seed in ((1, 2, 9), (0, 1, 10)):
-        model = random_model(2, seed)
+    for texts, layer, head, d_head, seed in (
+        (shared.MANY_TEXTS, 1, 2, 4, 9),
+        (shared.FULL_TEXTS, 2, 0, 9, 10),
+        (shared.ONE_TEXT, 0, 1, 3, 11),
+    ):
+        tokens = torch.tensor(texts)
+        model = random_model(3, seed, d_head=d_head)
         result = answer(model, tokens, layer, head)
-        scores = expect.tensor(result, batch=3, query=7, key=7)
+        batch, pos = tokens.shape
+        scores = expect.tensor(result, batch=batch, query=pos, key=pos)
         _, real = shared.read_and_scores(model, tokens, layer, head)
         visible = torch.ones_like(real, dtype=torch.bool).tril()
         expect.close(
@@ -68,6 +73,25 @@ def scores_by_d_model(model, tokens, layer, head):
 
 def scores_by_d_head(model, tokens, layer, head):
     return _scores(model, tokens, layer, head, scale=model.cfg.d_head)
+
+
+def scores_over_2(model, tokens, layer, head):
+    return _scores(model, tokens, layer, head, scale=2)
+
+
+def right_for_4_only(answer) -> bool:
+    """Whether a scale is right for a d_head of 4, whose root is 2, and for no other."""
+    tokens = torch.tensor(shared.TEXTS)
+    right = []
+    for d_head in (4, 9):
+        model = random_model(1, d_head, d_head=d_head)
+        wanted = _scores(model, tokens, 0, 1)
+        found = torch.as_tensor(answer(model, tokens, 0, 1)).to(wanted)
+        factor = (found * wanted).sum() / wanted.square().sum()
+        if not torch.allclose(found, factor * wanted, atol=1e-4):
+            return False
+        right.append(abs(factor.item() - 1) < 1e-4)
+    return right == [True, False]
 
 
 def scores_without_positions(model, tokens, layer, head):
@@ -126,6 +150,13 @@ CHECK = Check(
             "scaled by d_head",
             "You divided by d_head. It is its square root.",
             scores_by_d_head,
+        ),
+        Mistake(
+            "right for d_head 4 only",
+            "Where d_head is 4 your scores are right, where it is 9 they are not. The "
+            "scale is the square root of whatever `model.cfg.d_head` is.",
+            scores_over_2,
+            right_for_4_only,
         ),
         Mistake(
             "no positions",

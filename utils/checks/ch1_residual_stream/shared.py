@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "FULL_TEXTS",
     "MANY_TEXTS",
+    "ONE_TEXT",
     "TEXTS",
     "components",
     "final_name",
@@ -16,6 +18,13 @@ __all__ = [
 
 
 TEXTS = [[0, 4, 1, 9, 4, 6, 2], [0, 11, 4, 3, 12, 2, 6]]
+
+
+ONE_TEXT = [[0, 7, 3, 12]]
+
+
+# As long as the models can read.
+FULL_TEXTS = [[0, 2, 8, 8, 1, 12, 3, 5, 9, 2, 10], [0, 6, 11, 1, 4, 4, 7, 2, 5, 10, 3]]
 
 
 MANY_TEXTS = [[0, *range(1, 7)], [0, 12, 11, 10, 9, 8, 7], [0, 5, 5, 2, 9, 1, 12]]

@@ -11,15 +11,20 @@ __all__ = ["CHECK"]
 
 
 def judge_virtual_weight(answer) -> None:
-    for start, end, which, seed in (
-        ((0, 2), (1, 0), "k", 18),
-        ((0, 1), (1, 2), "q", 19),
-        ((1, 0), (2, 1), "v", 20),
-        ((0, 2), (2, 1), "k", 21),
+    # All are asked before any is judged: one call cannot tell which input is ignored.
+    cases = []
+    for start, end, which, d_head, seed in (
+        ((0, 2), (1, 0), "k", 4, 18),
+        ((0, 1), (1, 2), "q", 3, 19),
+        ((1, 0), (2, 1), "v", 4, 20),
+        ((0, 2), (2, 1), "k", 5, 21),
     ):
-        model = random_model(3, seed)
+        model = random_model(3, seed, d_head=d_head)
         result = answer(model, start, end, which)
-        weight = expect.tensor(result, d_model=10, d_head=4)
+        cases.append((model, start, end, which, result))
+    for model, start, end, which, result in cases:
+        d_head = model.cfg.d_head
+        weight = expect.tensor(result, d_model=10, d_head=d_head)
         read, change = _through(model, start, end, which)
         expect.close(
             read @ weight,
@@ -71,6 +76,18 @@ def weight_always_key(model, from_head, to_head, input):
     return _ov(model, from_head) @ _reader(model, to_head, "k")
 
 
+def weight_always_query(model, from_head, to_head, input):
+    return _ov(model, from_head) @ _reader(model, to_head, "q")
+
+
+def weight_always_value(model, from_head, to_head, input):
+    return _ov(model, from_head) @ _reader(model, to_head, "v")
+
+
+def weight_into_layer_0(model, from_head, to_head, input):
+    return _ov(model, from_head) @ _reader(model, (0, to_head[1]), input)
+
+
 def weight_q_for_k(model, from_head, to_head, input):
     other = {"q": "k", "k": "q", "v": "v"}[input]
     return _ov(model, from_head) @ _reader(model, to_head, other)
@@ -119,6 +136,24 @@ CHECK = Check(
             "You used W_K whatever `input` says. A head has three inputs, and an "
             "earlier head can feed each of them.",
             weight_always_key,
+        ),
+        Mistake(
+            "always the query",
+            "You used W_Q whatever `input` says. A head has three inputs, and an "
+            "earlier head can feed each of them.",
+            weight_always_query,
+        ),
+        Mistake(
+            "always the value",
+            "You used W_V whatever `input` says. A head has three inputs, and an "
+            "earlier head can feed each of them.",
+            weight_always_value,
+        ),
+        Mistake(
+            "always layer 0",
+            "You took the reading matrix from layer 0. It belongs to `to_head`, whose "
+            "layer is its first number.",
+            weight_into_layer_0,
         ),
         Mistake(
             "Q and K exchanged",
