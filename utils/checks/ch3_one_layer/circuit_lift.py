@@ -13,12 +13,16 @@ __all__ = ["CHECK"]
 
 
 def judge_circuit_lift(answer) -> None:
-    for n_layers, layer, head, query, seed in ((1, 0, 1, 6, 0), (2, 1, 2, 3, 1)):
-        model = random_model(n_layers, seed, d_vocab=9, n_ctx=40, scale=0.6)
-        counts = [3, 1, 4, 2, 5, 1, 2, 6, 1]
+    for n_layers, layer, head, query, d_head, counts in (
+        (1, 0, 1, 6, 4, [3, 1, 4, 2, 5, 1, 2, 6, 1]),
+        (2, 1, 2, 3, 6, [1, 7, 2, 1, 3, 1, 5, 1, 2]),
+        (2, 0, 0, 5, 3, [2, 2, 9, 1, 1, 4, 6]),
+    ):
+        sizes = {"d_vocab": len(counts), "d_head": d_head}
+        model = random_model(n_layers, query, n_ctx=40, scale=0.6, **sizes)
         frequencies = torch.tensor(counts) / sum(counts)
         result = answer(model, layer, head, query, frequencies)
-        lift = expect.tensor(result, key=9)
+        lift = expect.tensor(result, key=len(counts))
         expect.close(
             (frequencies * lift.exp()).sum(),
             1.0,

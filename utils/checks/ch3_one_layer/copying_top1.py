@@ -16,6 +16,7 @@ def judge_copying_top1(answer) -> None:
             (shared.half_copying(1, d_vocab=37), 0, 1),
             (shared.half_copying(4, d_vocab=29), 0, 2),
             (shared.half_copying(5, n_layers=2, d_vocab=23), 1, 2),
+            (shared.half_copying(6, d_vocab=600), 0, 0),
         )
     ]
     for result, circuit in cases:
@@ -107,7 +108,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against a count by hand on three models, from matrices measured by "
+        "Checked against a count by hand on four models, from matrices measured by "
         "running them. Unlike eigenvalues, this asks each token by itself whether it "
         "is copied."
     ),

@@ -11,8 +11,12 @@ __all__ = ["CHECK"]
 
 
 def judge_positional_pattern(answer) -> None:
-    for n_layers, layer, head, length, seed in ((1, 0, 1, 6, 0), (2, 1, 2, 9, 1)):
-        model = random_model(n_layers, seed, n_ctx=12)
+    for model, layer, head, length in (
+        (random_model(1, 0, n_ctx=12), 0, 1, 6),
+        (random_model(2, 1, n_ctx=12, d_head=7), 1, 2, 9),
+        (_far_down(), 0, 2, 5),
+        (_without_queries(), 0, 0, 4),
+    ):
         result = answer(model, layer, head, length)
         pattern = expect.tensor(result, query=length, key=length)
         expect.close(
@@ -28,6 +32,22 @@ def judge_positional_pattern(answer) -> None:
             shared.seen(blank, tokens, name)[0, head],
             "This is not the pattern of a model whose embeddings are all zero.",
         )
+
+
+def _far_down():
+    """A model whose places score about -40 with each other: only differences count."""
+    model = random_model(1, 2)
+    weights = {name: getattr(model, name).clone() for name in ("W_pos", "W_Q", "W_K")}
+    weights["W_pos"][:, 0] = 4.0
+    weights["W_Q"][:, :, 0], weights["W_K"][:, :, 0] = 0.0, 0.0
+    weights["W_Q"][:, :, 0, 0], weights["W_K"][:, :, 0, 0] = -2.5, 2.0
+    return with_weights(model, weights)
+
+
+def _without_queries():
+    """A model whose heads ask for nothing: all scores are 0, attention is even."""
+    model = random_model(1, 3)
+    return with_weights(model, {"W_Q": torch.zeros_like(model.W_Q)})
 
 
 def _place_scores(model, layer, head, length) -> Tensor:
@@ -129,7 +149,7 @@ CHECK = Check(
     ),
     passed=(
         "Checked against the pattern of a model whose embeddings were set to zero, for "
-        "two lengths and two layers. A score is a sum of four parts, and this is the "
-        "one in which no token appears."
+        "several lengths, and for scores that are all 0 or far below it. A score is a "
+        "sum of four parts, and this is the one in which no token appears."
     ),
 )

@@ -19,31 +19,40 @@ EFFECT_TEXTS = [
 
 
 EFFECT_PLACES = [5, 3, 4, 4]  # in the third row the destination is the source itself
+SHORT_TEXTS = [[0, 2, 5, 2, 7], [0, 9, 2, 2, 1]]
 
 
 def judge_source_token_effect(answer) -> None:
-    tokens, places = torch.tensor(EFFECT_TEXTS), torch.tensor(EFFECT_PLACES)
-    for n_layers, out, replacement, seed in ((1, 8, 10, 0), (2, 3, 11, 1)):
-        model = random_model(n_layers, seed, scale=0.7)
-        result = answer(model, tokens, places, 6, out, replacement)
-        effect = expect.tensor(result, batch=4)
-        expect.close(
-            effect[3],
-            0.0,
-            "In the last row the source does not stand before the destination, so "
-            "nothing changes and the effect is 0.",
-        )
+    cases = (
+        (EFFECT_TEXTS, EFFECT_PLACES, 6, 8, 10),
+        (SHORT_TEXTS, [4, 1], 2, 3, 11),
+        (EFFECT_TEXTS[1:2], [7], 5, 1, 2),
+        ([row[::-1] for row in EFFECT_TEXTS[:3]], [7, 6, 5], 2, 12, 3),
+    )
+    for texts, places, source, out, replacement in cases:
+        model = random_model(1 + len(texts) % 2, seed=source, scale=0.7)
+        tokens = torch.tensor(texts)
+        result = answer(model, tokens, torch.tensor(places), source, out, replacement)
+        effect = expect.tensor(result, batch=len(texts))
+        for row, (text, place) in enumerate(zip(texts, places, strict=True)):
+            if source not in text[:place]:
+                expect.close(
+                    effect[row],
+                    0.0,
+                    f"The source {source} does not stand before place {place} of "
+                    f"{text}, so nothing changes there and the effect is 0.",
+                )
         expect.close(
             effect,
-            _effect_by_hand(model, 6, out, replacement),
+            _effect_by_hand(model, texts, places, source, out, replacement),
             "The effect does not match two runs by hand, one row at a time.",
             atol=1e-4,
         )
 
 
-def _effect_by_hand(model, source, out, replacement) -> Tensor:
+def _effect_by_hand(model, texts, places, source, out, replacement) -> Tensor:
     effects = []
-    for text, place in zip(EFFECT_TEXTS, EFFECT_PLACES, strict=True):
+    for text, place in zip(texts, places, strict=True):
         end = text[place]
         changed = [replacement if t == source else t for t in text[:place]] + [end]
         nats = []
@@ -185,7 +194,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against two runs by hand for four texts: with several occurrences, "
+        "Checked against two runs by hand for ten texts: with several occurrences, "
         "with the source as destination, and with none. Weights make a claim, and this "
         "is the experiment that can prove it wrong."
     ),
