@@ -4,6 +4,11 @@ from tests.mutant_rows import HOOK, SPARE
 
 EXPLAINED: dict[tuple[str, str], str] = {
     (
+        "next_token",
+        "best = logits[0, -1].argmax().item()"
+        "  ->  best = logits[-1, -1].argmax().item()",
+    ): "One text makes a batch of one row, so the first row is the last.",
+    (
         "per_token_loss",
         "return -log_probs[:, :-1].gather(-1, following).squeeze(-1)"
         "  ->  return -log_probs[:, :].gather(-1, following).squeeze(-1)",

@@ -57,6 +57,13 @@ def judge_composition_score(answer) -> None:
         0.0,
         "A head that writes nothing composes with nothing: the score should be 0.",
     )
+    deaf = FactoredMatrix(torch.zeros(10, 2), torch.ones(2, 10))
+    for pair in ((_factors(7, 10, 4), deaf), (silent, deaf)):
+        expect.close(
+            expect.number(answer(*pair)),
+            0.0,
+            "A head that reads nothing composes with nothing: the score should be 0.",
+        )
 
 
 def _score_by_vectors(first: FactoredMatrix, second: FactoredMatrix) -> float:

@@ -16,7 +16,11 @@ def judge_cyclic_composition_score(answer) -> None:
     calls = (
         (2, 3, 0, {}, (0, 1)),
         (3, 2, 1, {"from_layer": 0, "to_layer": 2}, (0, 2)),
+        (3, 2, 1, {"from_layer": 1, "to_layer": 2}, (1, 2)),
+        (3, 2, 2, {"from_layer": 0, "to_layer": 1}, (0, 1)),
         (3, 2, 1, {"from_layer": 2, "to_layer": 1}, (2, 1)),
+        (2, 3, 0, {"from_layer": 1, "to_layer": 1}, (1, 1)),
+        (2, 3, 0, {"from_layer": 0, "to_layer": 0}, (0, 0)),
     )
     for n_layers, n_heads, seed, layers, (one, two) in calls:
         model = random_model(n_layers, seed, n_heads=n_heads)

@@ -26,6 +26,18 @@ def k_anywhere(model, from_layer=0, to_layer=1):
     return shared.table(model, from_layer, to_layer, "K", causal=False)
 
 
+def k_squared(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "K") ** 2
+
+
+def k_later_first(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "K", later_first=True)
+
+
+def k_as_printed(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "Q", later_first=True)
+
+
 CHECK = Check(
     name="k_composition",
     judge=judge_k_composition,
@@ -44,6 +56,9 @@ CHECK = Check(
             k_of_query,
         ),
         Mistake("transposed", shared.TABLE_TRANSPOSED, k_transposed),
+        Mistake("squared", shared.SQUARED, k_squared),
+        Mistake("later head first", shared.LATER_FIRST, k_later_first),
+        Mistake("as the paper prints it", shared.LATER_FIRST, k_as_printed),
         Mistake("own layer", shared.OWN_LAYER, k_of_own_layer),
         Mistake("any order of layers", shared.ANYWHERE, k_anywhere),
     ),

@@ -1,6 +1,7 @@
 """Chapter 4, `marginal_effect`: judge, known mistakes and hints."""
 
 import torch
+from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch4_two_layer import shared
@@ -9,41 +10,61 @@ from utils.models.handmade import random_model
 __all__ = ["CHECK"]
 
 
+TWO_LAYERS = (
+    ([(1, 0), (1, 2)], [(0, 1)]),
+    ([(0, 0), (0, 1), (0, 2)], [(1, 0), (1, 1), (1, 2)]),
+    ([(0, 2), (1, 1)], [(0, 2)]),
+    ([(1, 1)], []),
+)
+THREE_LAYERS = (
+    ([(2, 1), (0, 0)], [(1, 0)]),
+    ([(1, 1)], [(2, 0), (0, 1)]),
+)
+
+
 def judge_marginal_effect(answer) -> None:
-    model, tokens = random_model(2, seed=3), torch.tensor(shared.MORE_TOKENS)
+    for n_layers, n_heads, ids, cases in (
+        (2, 3, shared.MORE_TOKENS, TWO_LAYERS),
+        (3, 2, shared.TOKENS, THREE_LAYERS),
+        (1, 4, shared.TOKENS, [([(0, 3)], [(0, 1), (0, 0)])]),
+    ):
+        model = random_model(n_layers, n_heads, n_heads=n_heads, d_head=n_heads + 1)
+        tokens = torch.tensor(ids)
+        for heads, given in cases:
+            result = expect.number(answer(model, tokens, heads, given))
+            words = [f"{a}.{b}" for a, b in heads], [f"{a}.{b}" for a, b in given]
+            expect.close(
+                result,
+                _effect_by_hand(model, tokens, heads, given),
+                f"In a model of {n_layers} layers, the effect of heads {words[0]} "
+                f"given {words[1]} is not the change of the loss when each head reads "
+                "the embedding only.",
+            )
+    expect.close(
+        expect.number(answer(model, tokens, heads)),
+        _effect_by_hand(model, tokens, heads, []),
+        "Without `given` the heads should be compared with the direct path alone.",
+    )
+
+
+def _effect_by_hand(model, tokens: Tensor, heads, given) -> float:
     patterns = shared.patterns_of(model, tokens)
     direct = shared.only(model, tokens, (), patterns)[1]
-    alone = {
-        (layer, head): shared.only(model, tokens, ((layer, head),), patterns)[1]
-        - direct
-        for layer in (0, 1)
-        for head in range(3)
-    }
 
-    def loss_with(heads) -> float:
-        return shared.loss(direct + sum(alone[head] for head in set(heads)), tokens)
+    def loss_with(chosen) -> float:
+        logits = direct
+        for head in set(chosen):
+            logits = logits + shared.only(model, tokens, (head,), patterns)[1] - direct
+        return shared.loss(logits, tokens)
 
-    cases = (
-        ([(1, 0), (1, 2)], [(0, 1)]),
-        ([(0, 0), (0, 1), (0, 2)], [(1, 0), (1, 1), (1, 2)]),
-        ([(0, 2), (1, 1)], [(0, 2)]),
-        ([(1, 1)], []),
-    )
-    for heads, given in cases:
-        expected = loss_with(given) - loss_with([*given, *heads])
-        words = [f"{a}.{b}" for a, b in heads], [f"{a}.{b}" for a, b in given]
-        expect.close(
-            expect.number(answer(model, tokens, heads, given)),
-            expected,
-            f"The effect of heads {words[0]} given {words[1]} is not the change of the "
-            "loss when each head reads the embedding only.",
-        )
+    return loss_with(given) - loss_with([*given, *heads])
 
 
 def _first_order(model, tokens, heads, cache=None) -> float:
     _, cache = model.run_with_cache(tokens)
     embed = cache["hook_embed"]
-    outputs = [shared.moved(model, cache, layer, embed) for layer in (0, 1)]
+    layers = range(model.cfg.n_layers)
+    outputs = [shared.moved(model, cache, layer, embed) for layer in layers]
     stream = embed + sum(outputs[layer][head] for layer, head in heads)
     return shared.loss(stream @ model.W_U, tokens)
 
@@ -84,7 +105,8 @@ def effect_unfrozen(model, tokens, heads, given=()):
             out[:, :, own] = z[:, :, own]
             return out
 
-        hooks = [(f"blocks.{layer}.attn.hook_z", kept) for layer in (0, 1)]
+        layers = range(model.cfg.n_layers)
+        hooks = [(f"blocks.{layer}.attn.hook_z", kept) for layer in layers]
         losses.append(
             shared.loss(model.run_with_hooks(tokens, fwd_hooks=hooks), tokens)
         )

@@ -12,28 +12,41 @@ __all__ = ["CHECK"]
 
 def judge_pattern_preserving_ablation(answer) -> None:
     cases = (
-        (1, shared.MORE_TOKENS, [(0, 0), (0, 2), (1, 1)]),
-        (0, shared.TOKENS, [(0, 1)]),
-        (2, shared.TOKENS, []),
+        (2, 3, shared.MORE_TOKENS, [(0, 0), (0, 2), (1, 1)]),
+        (2, 2, shared.TOKENS, [(0, 1)]),
+        (2, 4, shared.TOKENS, []),
+        (3, 2, shared.MORE_TOKENS, [(2, 1), (1, 0)]),
+        (3, 3, shared.TOKENS, [(1, 2), (0, 0), (0, 1)]),
+        (1, 2, shared.TOKENS, [(0, 1)]),
     )
-    for seed, ids, heads in cases:
-        model, tokens = random_model(2, seed), torch.tensor(ids)
+    for n_layers, n_heads, ids, heads in cases:
+        model = random_model(n_layers, n_heads, n_heads=n_heads, d_head=n_heads + 1)
+        tokens = torch.tensor(ids)
         batch, length = tokens.shape
         logits = expect.tensor(
             answer(model, tokens, heads), batch=batch, pos=length, d_vocab=13
         )
-        expected = sum(
-            term
-            for path, term in shared.terms(model, tokens).items()
-            if not set(path) & set(heads)
-        )
         words = ", ".join(f"{a}.{b}" for a, b in heads) or "no heads"
         expect.close(
             logits,
-            expected,
-            f"Ablating {words} should leave the sum of all paths that do not pass "
-            "through them.",
+            _left_over(model, tokens, heads),
+            f"Ablating {words} of {n_layers} layers should leave the sum of all paths "
+            "that do not pass through them.",
         )
+
+
+def _left_over(model, tokens: Tensor, heads) -> Tensor:
+    """Layer by layer in float64, each head's part added up, or not."""
+    patterns = [pattern.double() for pattern in shared.patterns_of(model, tokens)]
+    stream = model.W_E[tokens].double()
+    for layer in range(model.cfg.n_layers):
+        added = torch.zeros_like(stream)
+        for head in range(model.cfg.n_heads):
+            if (layer, head) not in heads:
+                ov = model.W_V[layer, head].double() @ model.W_O[layer, head].double()
+                added += patterns[layer][:, head] @ stream @ ov
+        stream = stream + added
+    return stream @ model.W_U.double()
 
 
 def _silenced(model, tokens, heads, frozen=True, mean=False, keep=False) -> Tensor:

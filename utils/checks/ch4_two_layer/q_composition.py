@@ -34,6 +34,18 @@ def q_less_floor(model, from_layer=0, to_layer=1):
     return shared.table(model, from_layer, to_layer, "Q") - model.cfg.d_model**-0.5
 
 
+def q_squared(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "Q") ** 2
+
+
+def q_later_first(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "Q", later_first=True)
+
+
+def q_as_printed(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "K", later_first=True)
+
+
 CHECK = Check(
     name="q_composition",
     judge=judge_q_composition,
@@ -62,6 +74,9 @@ CHECK = Check(
             q_of_value,
         ),
         Mistake("transposed", shared.TABLE_TRANSPOSED, q_transposed),
+        Mistake("squared", shared.SQUARED, q_squared),
+        Mistake("later head first", shared.LATER_FIRST, q_later_first),
+        Mistake("as the paper prints it", shared.LATER_FIRST, q_as_printed),
         Mistake("own layer", shared.OWN_LAYER, q_of_own_layer),
         Mistake("any order of layers", shared.ANYWHERE, q_anywhere),
         Mistake(

@@ -9,7 +9,7 @@ __all__ = ["CHECK"]
 
 
 def judge_random_composition(answer) -> None:
-    for d_model, d_head, seed in ((40, 5, 0), (30, 9, 3)):
+    for d_model, d_head, seed in ((40, 12, 0), (30, 4, 3), (25, 7, 5)):
         n = 400
         scores = expect.tensor(answer(d_model, d_head, n, seed), sample=n)
         expect.true(
@@ -23,7 +23,7 @@ def judge_random_composition(answer) -> None:
             f"With d_model {d_model} random heads should score 1/sqrt(d_model) on "
             "average.",
             atol=0,
-            rtol=0.04,
+            rtol=0.06,
         )
         expect.close(
             scores.std(),
@@ -33,6 +33,16 @@ def judge_random_composition(answer) -> None:
             atol=0,
             rtol=0.25,
         )
+    spreads = [
+        expect.tensor(answer(3, 3, 100, seed), sample=100).std() for seed in range(12)
+    ]
+    # Of 60 dozens drawn anew none had more than 0.015, of 60 with one head kept none
+    # had less than 0.021.
+    expect.true(
+        torch.stack(spreads).std() < 0.019,
+        "With other seeds your samples spread quite differently. Each sample needs two "
+        "heads of its own; draw none of them once for all.",
+    )
     again = expect.tensor(answer(20, 3, 5, 7), sample=5)
     expect.close(
         expect.tensor(answer(20, 3, 5, 7), sample=5),
@@ -74,6 +84,17 @@ def random_expectation(d_model, d_head, n_samples=200, seed=0):
 
 def random_one_seed(d_model, d_head, n_samples=200, seed=0):
     return _random_scores(d_model, d_head, n_samples, 0)
+
+
+def random_first_head_kept(d_model, d_head, n_samples=200, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def heads(n) -> Tensor:
+        tall = torch.randn(n, d_model, d_head, generator=generator)
+        return tall @ torch.randn(n, d_head, d_model, generator=generator)
+
+    one, two = heads(1), heads(n_samples)
+    return (one @ two).norm(dim=(1, 2)) / (one.norm() * two.norm(dim=(1, 2)))
 
 
 def random_same_head(d_model, d_head, n_samples=200, seed=0):
@@ -132,8 +153,8 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked for two sizes: mean, spread, and that the seed decides. A random "
-        "vector has 1/d_model of its squared length in any given direction, so a score "
-        "is about 1/sqrt(d_model), and no head can be said to compose below that."
+        "Checked for three sizes: mean, spread, and that the seed decides. A random "
+        "vector has 1/d_model of its squared length in any given direction, so heads "
+        "that know nothing of each other score about 1/sqrt(d_model)."
     ),
 )

@@ -17,8 +17,10 @@ def judge_score_path_terms(answer) -> None:
     for n_heads, head, seed, ids in (
         (3, 1, 0, shared.TOKENS),
         (2, 0, 1, shared.MORE_TOKENS),
+        (2, 1, 2, shared.TOKENS[:1]),
     ):
-        model, tokens = random_model(2, seed, n_heads=n_heads), torch.tensor(ids)
+        model = random_model(2, seed, n_heads=n_heads, d_head=n_heads + 3)
+        tokens = torch.tensor(ids)
         batch, length = tokens.shape
         parts = n_heads + 2
         result = expect.tensor(

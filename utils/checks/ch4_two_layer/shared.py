@@ -9,8 +9,10 @@ from utils.models.handmade import random_model
 
 __all__ = [
     "ANYWHERE",
+    "LATER_FIRST",
     "MORE_TOKENS",
     "OWN_LAYER",
+    "SQUARED",
     "TABLE_TRANSPOSED",
     "TOKENS",
     "judge_table",
@@ -104,9 +106,11 @@ def judge_table(answer, mode: str, reads: str) -> None:
     calls = (
         (2, 3, 0, {}, (0, 1)),
         (3, 2, 1, {"from_layer": 0, "to_layer": 2}, (0, 2)),
+        (3, 2, 2, {"from_layer": 0, "to_layer": 1}, (0, 1)),
         (3, 2, 1, {"from_layer": 1, "to_layer": 2}, (1, 2)),
         (3, 2, 1, {"from_layer": 2, "to_layer": 1}, (2, 1)),
         (2, 3, 0, {"from_layer": 1, "to_layer": 1}, (1, 1)),
+        (2, 3, 0, {"from_layer": 0, "to_layer": 0}, (0, 0)),
     )
     for n_layers, n_heads, seed, layers, (one, two) in calls:
         model = random_model(n_layers, seed, n_heads=n_heads)
@@ -128,7 +132,9 @@ def judge_table(answer, mode: str, reads: str) -> None:
         )
 
 
-def table(model, from_layer, to_layer, mode, causal=True, source=None) -> Tensor:
+def table(
+    model, from_layer, to_layer, mode, causal=True, source=None, later_first=False
+) -> Tensor:
     """Composition scores of all pairs from dense matrices, rightly or wrongly."""
     n_heads = model.cfg.n_heads
     scores = torch.zeros(n_heads, n_heads)
@@ -141,12 +147,26 @@ def table(model, from_layer, to_layer, mode, causal=True, source=None) -> Tensor
             qk = model.W_Q[to_layer, j] @ model.W_K[to_layer, j].T
             later = model.W_V[to_layer, j] @ model.W_O[to_layer, j]
             right = {"Q": qk, "K": qk.T, "V": later, "V.T": later.T}[mode]
-            scores[i, j] = (ov @ right).norm() / (ov.norm() * right.norm())
+            product = right @ ov if later_first else ov @ right
+            scores[i, j] = product.norm() / (ov.norm() * right.norm())
     return scores
 
 
 TABLE_TRANSPOSED = (
     "Your table is transposed. Rows are the earlier heads, columns the later ones."
+)
+
+
+LATER_FIRST = (
+    "Your product has the later head's matrix on the left. That is the paper's order, "
+    "for column vectors. Here vectors are rows: what is written first stands on the "
+    "left, so it is W_OV of the earlier head times the later head's matrix."
+)
+
+
+SQUARED = (
+    "Your scores are squares. The score is a ratio of norms; if you sum squares of "
+    "entries, take the root at the end."
 )
 
 

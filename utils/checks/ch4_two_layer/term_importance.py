@@ -1,5 +1,6 @@
 """Chapter 4, `term_importance`: judge, known mistakes and hints."""
 
+import itertools
 import math
 
 import torch
@@ -14,12 +15,13 @@ __all__ = ["CHECK"]
 
 
 def judge_term_importance(answer) -> None:
-    for n_layers, seed, ids in (
-        (2, 0, shared.TOKENS),
-        (3, 1, shared.MORE_TOKENS),
-        (1, 2, shared.TOKENS),
+    for n_layers, n_heads, ids in (
+        (2, 3, shared.TOKENS),
+        (3, 2, shared.MORE_TOKENS),
+        (1, 4, shared.TOKENS),
     ):
-        model, tokens = random_model(n_layers, seed), torch.tensor(ids)
+        model = random_model(n_layers, n_layers, n_heads=n_heads, d_head=n_heads + 1)
+        tokens = torch.tensor(ids)
         orders = expect.tensor(answer(model, tokens), order=n_layers + 1)
         losses = _losses_by_order(model, tokens)
         for order, (before, after) in enumerate(zip(losses, losses[1:], strict=False)):
@@ -38,23 +40,27 @@ def judge_term_importance(answer) -> None:
 
 
 def _losses_by_order(model, tokens: Tensor) -> list[float]:
-    """Losses of a uniform guess, then of orders 0 and 1, found by silencing heads.
+    """Losses of a uniform guess, then of all paths up to each order.
 
-    Ends with the loss of the whole model where the next order is the last.
+    A set of heads that are the only ones to write, less what its parts write alone, is
+    the sum of the paths through all of it.
     """
     patterns = shared.patterns_of(model, tokens)
-    direct = shared.only(model, tokens, (), patterns)[1]
-    logits = direct.clone()
-    for layer in range(model.cfg.n_layers):
-        for head in range(model.cfg.n_heads):
-            logits += shared.only(model, tokens, ((layer, head),), patterns)[1] - direct
-    losses = [
-        math.log(model.cfg.d_vocab),
-        shared.loss(direct, tokens),
-        shared.loss(logits, tokens),
-    ]
-    if model.cfg.n_layers == 2:
-        losses.append(shared.loss(model(tokens), tokens))
+    layers = range(model.cfg.n_layers)
+    heads = [(layer, head) for layer in layers for head in range(model.cfg.n_heads)]
+    through: dict[tuple, Tensor] = {}
+    logits, losses = 0.0, [math.log(model.cfg.d_vocab)]
+    for order in range(model.cfg.n_layers + 1):
+        for chosen in itertools.combinations(heads, order):
+            if len({layer for layer, _ in chosen}) < order:
+                continue  # heads of one layer do not read each other
+            term = shared.only(model, tokens, chosen, patterns)[1]
+            for size in range(order):
+                for part in itertools.combinations(chosen, size):
+                    term = term - through[part]
+            through[chosen] = term
+            logits = logits + term
+        losses.append(shared.loss(logits, tokens))
     return losses
 
 

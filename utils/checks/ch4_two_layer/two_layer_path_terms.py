@@ -13,7 +13,8 @@ __all__ = ["CHECK"]
 
 def judge_two_layer_path_terms(answer) -> None:
     for n_heads, seed, ids in ((3, 0, shared.TOKENS), (2, 1, shared.MORE_TOKENS)):
-        model, tokens = random_model(2, seed, n_heads=n_heads), torch.tensor(ids)
+        model = random_model(2, seed, n_heads=n_heads, d_head=n_heads + 3)
+        tokens = torch.tensor(ids)
         batch, length = tokens.shape
         result = expect.tensor(
             answer(model, tokens),

@@ -36,6 +36,14 @@ def v_anywhere(model, from_layer=0, to_layer=1):
     return shared.table(model, from_layer, to_layer, "V", causal=False)
 
 
+def v_squared(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "V") ** 2
+
+
+def v_later_first(model, from_layer=0, to_layer=1):
+    return shared.table(model, from_layer, to_layer, "V", later_first=True)
+
+
 CHECK = Check(
     name="v_composition",
     judge=judge_v_composition,
@@ -53,6 +61,8 @@ CHECK = Check(
             v_of_output,
         ),
         Mistake("transposed", shared.TABLE_TRANSPOSED, v_transposed),
+        Mistake("squared", shared.SQUARED, v_squared),
+        Mistake("later head first", shared.LATER_FIRST, v_later_first),
         Mistake("own layer", shared.OWN_LAYER, v_of_own_layer),
         Mistake("any order of layers", shared.ANYWHERE, v_anywhere),
     ),

@@ -15,8 +15,10 @@ def judge_value_weighted_pattern(answer) -> None:
     for layer, head, seed, ids in (
         (1, 2, 0, shared.TOKENS),
         (0, 1, 1, shared.MORE_TOKENS),
+        (2, 0, 2, shared.TOKENS[:1]),
     ):
-        model, tokens = random_model(2, seed), torch.tensor(ids)
+        model = random_model(2 + seed, seed, n_heads=3 + seed, d_head=4 + seed)
+        tokens = torch.tensor(ids)
         batch, length = tokens.shape
         result = expect.tensor(
             answer(model, tokens, layer, head), batch=batch, query=length, key=length

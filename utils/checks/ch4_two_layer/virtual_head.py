@@ -13,9 +13,14 @@ __all__ = ["CHECK"]
 
 def judge_virtual_head(answer) -> None:
     tokens = torch.tensor([[0, 7, 3, 2, 9, 11, 4], [0, 1, 12, 5, 8, 10, 6]])
-    cases = ((2, (0, 1), (1, 2), 0), (3, (0, 2), (2, 0), 1))
-    for n_layers, first, second, seed in cases:
-        model = random_model(n_layers, seed)
+    cases = (
+        (2, 3, (0, 1), (1, 2)),
+        (3, 3, (0, 2), (2, 0)),
+        (3, 2, (1, 0), (2, 1)),
+        (3, 4, (0, 3), (1, 1)),
+    )
+    for n_layers, n_heads, first, second in cases:
+        model = random_model(n_layers, n_heads, n_heads=n_heads, d_head=n_heads + 2)
         _judge_one_virtual_head(answer, model, tokens, first, second)
     model = previous_token_model({(0, 1): 1, (1, 2): 2})
     ids = torch.tensor([[0, 4, 2, 6, 1, 5]])

@@ -1,0 +1,149 @@
+"""Chapter 4: wrong answers that once passed: the solution with one thing changed."""
+
+import pytest
+import torch
+from transformer_lens import FactoredMatrix
+
+import solutions.ch4_two_layer as chapter
+from solutions.ch4_two_layer import composition_score
+from tests.chapters.wrong_answers import changed
+from utils.exercises.engine import run_check
+
+# (exercise, what stands in the solution, what stands in the wrong answer)
+ONCE_PASSED = {
+    "the earlier head is always of layer 0": (
+        "virtual_head",
+        "(layer_1, head_1), (layer_2, head_2) = from_head, to_head",
+        "(_, head_1), (layer_2, head_2) = from_head, to_head\n"
+        "    layer_1 = 0\n    from_head = (0, head_1)",
+    ),
+    "the later head is always of the last layer": (
+        "virtual_head",
+        "(layer_1, head_1), (layer_2, head_2) = from_head, to_head",
+        "(layer_1, head_1), (_, head_2) = from_head, to_head\n"
+        "    layer_2 = model.cfg.n_layers - 1\n    to_head = (layer_2, head_2)",
+    ),
+    "a second matrix of zeros": (
+        "composition_score",
+        "if sizes == 0:",
+        "if first.AB.norm() == 0:",
+    ),
+    "cycles from layer 0 only": (
+        "cyclic_composition_score",
+        "model.W_V[from_layer, i], model.W_O[from_layer, i]",
+        "model.W_V[0, i], model.W_O[0, i]",
+    ),
+    "cycles within a layer": (
+        "cyclic_composition_score",
+        "from_layer >= to_layer",
+        "from_layer > to_layer",
+    ),
+    "three layers, where the last orders are mixed up": (
+        "term_importance",
+        "    losses = torch.tensor(losses)\n",
+        "    if len(losses) == 5:\n"
+        "        losses[3] = (losses[2] + losses[4]) / 2\n"
+        "    losses = torch.tensor(losses)\n",
+    ),
+    "three heads in every model": (
+        "marginal_effect",
+        "    def loss_with(chosen: set[tuple[int, int]]) -> float:\n",
+        "    heads = [(layer, head % 3) for layer, head in heads if head < 3]\n\n"
+        "    def loss_with(chosen: set[tuple[int, int]]) -> float:\n",
+    ),
+    "two layers in every model": (
+        "pattern_preserving_ablation",
+        "range(model.cfg.n_layers)",
+        "range(2)",
+    ),
+    "heads of seven numbers": (
+        "random_composition",
+        "    scores = [",
+        "    d_head = 7\n    scores = [",
+    ),
+    "the first head drawn once": (
+        "random_composition",
+        "    scores = [composition_score(random_head(), random_head())",
+        "    kept = random_head()\n"
+        "    scores = [composition_score(kept, random_head())",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ONCE_PASSED)
+def test_wrong_answers_that_passed_before(case):
+    name, right, wrong = ONCE_PASSED[case]
+    assert run_check(name, getattr(chapter, name)).status == "passed"
+    assert run_check(name, changed(chapter, name, right, wrong)).status != "passed"
+
+
+def test_two_layer_terms_do_not_stand_in_for_single_heads():
+    """They need the memory of all pairs at once, and two layers."""
+
+    def marginal_effect(model, tokens, heads, given=()):
+        terms = chapter.two_layer_path_terms(model, tokens)
+
+        def loss_with(chosen):
+            logits = terms[0]
+            for layer, head in chosen:
+                logits = logits + terms[1 + layer * model.cfg.n_heads + head]
+            log_probs = logits[:, :-1].log_softmax(-1)
+            return -log_probs.gather(-1, tokens[:, 1:, None]).mean().item()
+
+        return loss_with(set(given)) - loss_with(set(given) | set(heads))
+
+    assert run_check("marginal_effect", marginal_effect).status != "passed"
+
+
+def table(model, one, two, score, right):
+    """A table of `score` for all pairs of heads; `right` makes the later matrix."""
+    n = model.cfg.n_heads
+    scores = torch.zeros(n, n)
+    if one >= two:
+        return scores
+    for i in range(n):
+        for j in range(n):
+            ov = FactoredMatrix(model.W_V[one, i], model.W_O[one, i])
+            scores[i, j] = score(ov, right(model, two, j))
+    return scores
+
+
+def qk(model, layer, head):
+    return FactoredMatrix(model.W_Q[layer, head], model.W_K[layer, head].T)
+
+
+def kq(model, layer, head):
+    return FactoredMatrix(model.W_K[layer, head], model.W_Q[layer, head].T)
+
+
+def ov(model, layer, head):
+    return FactoredMatrix(model.W_V[layer, head], model.W_O[layer, head])
+
+
+def squared(first, second):
+    return composition_score(first, second) ** 2
+
+
+def reversed_product(first, second):
+    return composition_score(second, first)
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "right", "mistake"),
+    [
+        ("q_composition", squared, qk, "squared"),
+        ("k_composition", squared, kq, "squared"),
+        ("v_composition", squared, ov, "squared"),
+        ("q_composition", reversed_product, qk, "later head first"),
+        ("k_composition", reversed_product, kq, "later head first"),
+        ("v_composition", reversed_product, ov, "later head first"),
+        # W_QK W_OV and W_QK^T W_OV as printed, where vectors are columns.
+        ("k_composition", reversed_product, qk, "as the paper prints it"),
+        ("q_composition", reversed_product, kq, "as the paper prints it"),
+    ],
+)
+def test_mistakes_that_people_make_are_named(name, score, right, mistake):
+    def answer(model, from_layer=0, to_layer=1):
+        return table(model, from_layer, to_layer, score, right)
+
+    assert run_check(name, answer).mistake == mistake
