@@ -473,7 +473,7 @@ def test_a_curve_is_where_its_numbers_are():
 
 def test_the_next_picture_waits_ten_times_as_long_as_one_takes(tmp_path, monkeypatch):
     """So that drawing is less than a tenth of the time, however slow it is."""
-    draw, drawn = dynamics.draw_view, []
+    draw, drawn, seen = dynamics.draw_view, [], 0
 
     def slow(*given):
         start = time.monotonic()
@@ -482,13 +482,15 @@ def test_the_next_picture_waits_ten_times_as_long_as_one_takes(tmp_path, monkeyp
         drawn.append((start, time.monotonic()))
         return page
 
-    def until_four_are_drawn(number):
-        """The training goes on until there is something to compare."""
-        patience = time.monotonic() + 100
-        while number > 2 and len(drawn) < 4 and time.monotonic() < patience:
+    def until_it_is_drawn(number):
+        """The training waits for a picture of its last step, while few are drawn."""
+        nonlocal seen
+        patience = time.monotonic() + 10
+        while number > 2 and len(drawn) == seen < 4 and time.monotonic() < patience:
             time.sleep(0.02)
+        seen = len(drawn)
 
-    panel = make(tmp_path, Norm(until_four_are_drawn), every=1)
+    panel = make(tmp_path, Norm(until_it_is_drawn), every=1)
     monkeypatch.setattr(dynamics, "draw_view", slow)
     panel.train()
     assert len(drawn) >= 4

@@ -416,13 +416,18 @@ def orders_by_hooks(model, tokens):
 
 
 def effect_by_paths(model, tokens, heads, given=()):
-    terms = paths_head_by_head(model, tokens)
-    n = model.cfg.n_heads
+    """In NumPy, from the paths through one head each, of any number of layers."""
+    _, cache = model.run_with_cache(tokens)
+    embed, W_U = model.W_E[tokens].double().numpy(), model.W_U.double().numpy()
+
+    def path(layer, head):
+        ov = (model.W_V[layer, head] @ model.W_O[layer, head]).double().numpy()
+        return cache["pattern", layer][:, head].double().numpy() @ embed @ ov
+
     losses = []
     for chosen in (set(given), set(given) | set(heads)):
-        rows = [0, *(1 + layer * n + head for layer, head in chosen)]
-        logits = torch.from_numpy(terms[rows].sum(0))
-        losses.append(loss_of(logits, tokens))
+        stream = sum((path(*head) for head in chosen), embed)
+        losses.append(loss_of(torch.from_numpy(stream @ W_U), tokens))
     return np.float64(losses[0] - losses[1])
 
 

@@ -44,11 +44,14 @@ def judge_random_composition(answer) -> None:
         "heads of its own; draw none of them once for all.",
     )
     again = expect.tensor(answer(20, 3, 5, 7), sample=5)
-    expect.close(
-        expect.tensor(answer(20, 3, 5, 7), sample=5),
-        again,
-        "The same seed should give the same samples.",
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        expect.close(
+            expect.tensor(answer(20, 3, 5, 7), sample=5),
+            again,
+            "The same seed should give the same samples, whatever was drawn before. "
+            "Draw every number from a `torch.Generator` with that seed.",
+        )
     other = expect.tensor(answer(20, 3, 5, 8), sample=5)
     expect.true(
         (again - other).abs().max() > 1e-6,
@@ -144,6 +147,12 @@ CHECK = Check(
             "fixed seed",
             "Your function does not use the seed it is given.",
             random_one_seed,
+        ),
+        Mistake(
+            "first head kept",
+            "You drew one head once and composed it with all others. Each sample needs "
+            "two heads of its own.",
+            random_first_head_kept,
         ),
         Mistake(
             "a head with itself",

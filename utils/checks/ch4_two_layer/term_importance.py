@@ -20,7 +20,9 @@ def judge_term_importance(answer) -> None:
         (3, 2, shared.MORE_TOKENS),
         (1, 4, shared.TOKENS),
     ):
-        model = random_model(n_layers, n_layers, n_heads=n_heads, d_head=n_heads + 1)
+        model = random_model(
+            n_layers, 1, 12 + n_layers, n_heads=n_heads, d_head=n_heads + 1
+        )
         tokens = torch.tensor(ids)
         orders = expect.tensor(answer(model, tokens), order=n_layers + 1)
         losses = _losses_by_order(model, tokens)

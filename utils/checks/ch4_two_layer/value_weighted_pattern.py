@@ -17,7 +17,7 @@ def judge_value_weighted_pattern(answer) -> None:
         (0, 1, 1, shared.MORE_TOKENS),
         (2, 0, 2, shared.TOKENS[:1]),
     ):
-        model = random_model(2 + seed, seed, n_heads=3 + seed, d_head=4 + seed)
+        model = random_model(3 - seed % 2, seed, n_heads=3 + seed, d_head=4 + seed)
         tokens = torch.tensor(ids)
         batch, length = tokens.shape
         result = expect.tensor(
