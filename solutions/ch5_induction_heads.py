@@ -527,9 +527,10 @@ def build_pointer_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
     layer's query asks for the positions one further on. Scores are divided by
     sqrt(d_head).
 
-    The likeliest next token must be the right one as in `build_induction_model`, and
-    it must stay so when the second layer's W_K no longer sees what the first layer
-    wrote: in this algorithm only the query needs it.
+    The likeliest next token must be the right one, with a probability of at least one
+    half, as in `build_induction_model`. And it must stay so when the second layer's W_K
+    no longer sees what the first layer wrote: in this algorithm only the query needs
+    it.
 
     Example:
         >>> from utils.models.handmade import model_from_weights

@@ -123,6 +123,71 @@ ONCE_PASSED = {
         "return before.mean(dim=(1, -1))",
         "return before[:, 0].mean(dim=-1)",
     ),
+    "sources of rows of ten tokens": (
+        "copying_head_score",
+        "n_sources = logits.shape[1]",
+        "n_sources = 9",
+    ),
+    "nothing raised is no number": (
+        "copying_head_score",
+        "raised.sum().clamp(min=1e-12)",
+        "raised.sum()",
+    ),
+    "one axis of several rows taken away": (
+        "ideal_pattern_recovery",
+        ".squeeze(-1)",
+        ".squeeze(0)",
+    ),
+    "heads of five dimensions": (
+        "previous_token_weights",
+        "model.cfg.d_head**0.5",
+        "5**0.5",
+    ),
+    "what scores 0 is not hidden": (
+        "previous_token_weights",
+        "torch.ones_like(scores).triu(1)",
+        "scores.triu(1)",
+    ),
+    "hidden with a score of -30": (
+        "previous_token_weights",
+        "-torch.inf",
+        "-30.0",
+    ),
+    "a largest weight at the threshold": (
+        "induction_heads_from_weights",
+        "weights.max() <= threshold",
+        "weights.max() < threshold",
+    ),
+    "three heads in every model": (
+        "induction_heads_from_weights",
+        "range(model.cfg.n_heads)",
+        "range(3)",
+    ),
+    "scores at the threshold": (
+        "induction_heads_from_weights",
+        "min(copying.item(), matching) > threshold",
+        "min(copying.item(), matching) >= threshold",
+    ),
+    "a gain at its bound": (
+        "induction_heads_from_weights",
+        "gain > least_gain",
+        "gain >= least_gain",
+    ),
+    "a mean over all entries": (
+        "induction_heads_from_weights",
+        "(n * n - n)",
+        "(n * n)",
+    ),
+    "a first head that hardly looks": (
+        "build_pointer_model",
+        "sharpness * (W_E.T @ W_E - W_pos.T @ W_pos)",
+        "W_E.T @ W_E - W_pos.T @ W_pos",
+    ),
+    "scores of the pointer model are not scaled up": (
+        "build_pointer_model",
+        " * d_model**0.5,",
+        ",",
+    ),
 }
 
 

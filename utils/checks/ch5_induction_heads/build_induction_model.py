@@ -97,7 +97,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked by what it predicts: two sizes, spans from 2 tokens to the whole "
+        "Checked by what it predicts: three sizes, spans from 2 tokens to the whole "
         "vocabulary, two and three copies, every prediction right. You wrote by hand "
         "what training finds."
     ),

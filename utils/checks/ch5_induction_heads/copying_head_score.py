@@ -1,5 +1,6 @@
 """Chapter 5, `copying_head_score`: judge, known mistakes and hints."""
 
+import torch
 from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
@@ -7,15 +8,23 @@ from utils.checks.ch5_induction_heads import shared
 from utils.models.handmade import (
     induction_model,
     random_model,
+    with_weights,
 )
 
 __all__ = ["CHECK"]
 
 
 def judge_copying_head_score(answer) -> None:
-    for seed, layer, head in ((0, 1, 2), (1, 0, 1), (2, 1, 0)):
-        model = random_model(2, seed, d_vocab=17)
-        tokens = shared.rows(17, 9, 1, batch=3, seed=seed)
+    # The shortest rows come first: what is cut off at their length shows later.
+    for seed, n_layers, layer, head, n_heads, span in (
+        (0, 2, 1, 2, 3, 6),
+        (1, 3, 0, 1, 2, 10),
+        (2, 3, 2, 0, 4, 8),
+    ):
+        model = random_model(
+            n_layers, seed, d_vocab=12 + span, n_heads=n_heads, d_head=3 + seed
+        )
+        tokens = shared.rows(12 + span, span, 1, batch=3 - seed, seed=seed)
         score = expect.number(answer(model, tokens, layer, head))
         _, _, _, values = shared.by_hand(model, tokens)
         to_logits = (model.W_O[layer, head] @ model.W_U).double()
@@ -31,6 +40,13 @@ def judge_copying_head_score(answer) -> None:
             own / every,
             f"The share for head {layer}.{head} does not match a sum by hand.",
         )
+    model = random_model(2, 3)
+    silent = with_weights(model, {"W_O": torch.zeros_like(model.W_O)})
+    expect.close(
+        expect.number(answer(silent, shared.rows(13, 5, 1), 1, 0)),
+        0.0,
+        "A head that writes nothing raises nothing, and should score 0.",
+    )
     for copying, wanted in ((1.0, 1.0), (-1.0, 0.0)):
         model = induction_model(copying=copying, noise=0.0)
         score = expect.number(answer(model, shared.rows(13, 9, 1), 1, 2))
@@ -141,7 +157,7 @@ CHECK = Check(
     ),
     passed=(
         "Checked source by source for three heads, and on hand-made heads that copy "
-        "(1) and that do the reverse (0). It says what a head would do with a token it "
-        "attends to, and nothing about where it attends."
+        "(1), that do the reverse (0) and that write nothing (0). It says what a head "
+        "would do with a token it attends to, and nothing about where it attends."
     ),
 )

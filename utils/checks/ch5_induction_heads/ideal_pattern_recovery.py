@@ -12,26 +12,28 @@ __all__ = ["CHECK"]
 
 
 def judge_ideal_pattern_recovery(answer) -> None:
-    tokens = shared.rows(13, 5, 2, batch=3, seed=4)
     generator = torch.Generator().manual_seed(1)
     # A pattern of its own for every row.
     drawn = torch.rand(3, 11, 11, generator=generator).tril()
     drawn = drawn / drawn.sum(-1, keepdim=True)
     back = torch.eye(11).roll(-1, 1).expand(3, -1, -1)
-    # The shares are about 0.9, 2.2, -0.5 and -2.3: they are not bounded by 0 and 1.
+    # The shares are about 1.0, 2.2, -0.4, -1.1 and 0.3: not bounded by 0 and 1.
     cases = (
-        (2, 3, {(0, 1): back}, 1),
-        (2, 4, {(0, 1): back, (1, 2): drawn, (1, 0): back}, 7),
-        (3, 9, {(2, 0): drawn, (1, 2): drawn.flip(0)}, 3),
-        (2, 12, {(0, 1): back}, 1),
+        (2, 3, 4, {(0, 1): back}, 1),
+        (2, 4, 4, {(0, 1): back, (1, 2): drawn, (1, 0): back}, 7),
+        (3, 16, 5, {(2, 0): drawn, (1, 2): drawn.flip(0)}, 3),
+        (2, 4, 3, {(0, 1): back}, 1),
+        (2, 3, 4, {(1, 1): drawn[:1]}, 4),
     )
-    for n_layers, seed, patterns, first in cases:
-        model = random_model(n_layers, seed, d_vocab=13)
+    for n_layers, seed, d_head, patterns, first in cases:
+        model = random_model(n_layers, seed, d_vocab=13, d_head=d_head)
+        batch = len(next(iter(patterns.values())))
+        tokens = shared.rows(13, 5, 2, batch=batch, seed=seed)
         if first == 1:
             share = expect.number(answer(model, tokens, patterns))
         else:
             share = expect.number(answer(model, tokens, patterns, first))
-        nothing = {place: torch.zeros(3, 11, 11) for place in patterns}
+        nothing = {place: torch.zeros(batch, 11, 11) for place in patterns}
         as_it_is, as_told, without = (
             shared.losses(shared.by_hand(model, tokens, forced=forced)[0], tokens)[
                 :, first - 1 :

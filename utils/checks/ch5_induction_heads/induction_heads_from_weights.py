@@ -47,7 +47,9 @@ def _detector_cases() -> list[tuple]:
     return (
         cases
         + _bound_cases()
+        + _cases_at_the_bound()
         + _random_detector_cases(random_model(3, 5, d_vocab=11, d_head=5))
+        + _cases_next_to_a_gain(random_model(2, 1, d_vocab=8, n_heads=4, d_head=3))
     )
 
 
@@ -61,6 +63,41 @@ def _bound_cases() -> list[tuple]:
         words = f"a match gain of {gain:.2f} nats among {n_ctx} keys"
         cases.append(((model,), wanted, words))
         cases.append(((model, 0.5, 0), [(1, 2)], f"{words} and a least gain of 0"))
+    return cases
+
+
+def _cases_at_the_bound() -> list[tuple]:
+    """Numbers that are exactly at their bound, and so not above it."""
+    # All other heads are zero: their scores and their gains are exactly 0.
+    clean = induction_model(7, 19, noise=0.0)
+    words = "an induction head among heads that are zero"
+    cases = [((clean, 0.0, -1.0), [(1, 2)], f"{words} and a threshold of 0")]
+    cases.append(((clean, -0.5, 0.0), [(1, 2)], f"{words} and a least gain of 0"))
+    # Position 1 sees two positions, and gives exactly a half to each.
+    short = induction_model(7, 2)
+    blind = short.W_Q.clone()
+    blind[0] = 0.0
+    words = "two positions, a first layer that looks at both alike and a threshold of"
+    blind = with_weights(short, {"W_Q": blind})
+    cases.append(((blind, 0.5, -1.0), [], f"{words} 0.5"))
+    cases.append(((blind, 0.4, -1.0), [(1, 2)], f"{words} 0.4"))
+    return cases
+
+
+def _cases_next_to_a_gain(model) -> list[tuple]:
+    """A least gain just below and just above each gain of heads without meaning."""
+    lower, weights = (
+        _lower_of_both_scores(model, (1,)),
+        shared.previous_by_position(model),
+    )
+    low = min(*lower.values(), *weights) - 1
+    gains = {place: _match_gain(model, *place, weights) for place in lower}
+    cases = []
+    for gain in gains.values():
+        for least in (gain - 1e-3, gain + 1e-3):
+            wanted = sorted(place for place, value in gains.items() if value > least)
+            words = f"a random model of four heads, least gain {least:.3f}"
+            cases.append(((model, low, least), wanted, words))
     return cases
 
 
@@ -308,7 +345,7 @@ CHECK = Check(
     passed=(
         "Checked on hand-made models: it names the induction head, none of the "
         "impostors that copy as well but look elsewhere, none whose match is too "
-        "faint, and nothing at all where no first-layer head looks one back. And on a "
-        "random model of three layers, for three thresholds and three least gains."
+        "faint, and nothing at all where no first-layer head looks one back. And on "
+        "two random models, for thresholds and least gains on both sides of the scores."
     ),
 )

@@ -8,24 +8,45 @@ from utils.checks.ch5_induction_heads import shared
 from utils.models.handmade import (
     induction_model,
     random_model,
+    with_weights,
 )
 
 __all__ = ["CHECK"]
 
 
 def judge_previous_token_weights(answer) -> None:
-    for seed in (0, 1):
-        model = random_model(2, seed, d_vocab=13, d_head=5)
-        expect.close(
-            expect.tensor(answer(model), head=3),
-            torch.tensor(shared.previous_by_position(model)),
-            "The weights do not match a softmax by hand, one position after the other.",
+    for seed, n_heads, d_head, n_ctx in ((0, 3, 5, 11), (1, 2, 7, 8)):
+        model = random_model(
+            2, seed, d_vocab=13, n_heads=n_heads, d_head=d_head, n_ctx=n_ctx
         )
+        for asked in (model, _with_a_silent_head(model), _with_low_scores(model)):
+            expect.close(
+                expect.tensor(answer(asked), head=n_heads),
+                torch.tensor(shared.previous_by_position(asked)),
+                "The weights do not match a softmax by hand, one position after the "
+                "other.",
+            )
     known = expect.tensor(answer(induction_model(9, 19)), head=3)
     expect.true(
         known[1] > 0.99 and known[[0, 2]].max() < 0.5,
         "A hand-made previous-token head should get a weight near 1.",
     )
+
+
+def _with_a_silent_head(model):
+    """Head 0.1 scores everything 0, what it cannot see as well."""
+    W_Q = model.W_Q.clone()
+    W_Q[0, 1] = 0.0
+    return with_weights(model, {"W_Q": W_Q})
+
+
+def _with_low_scores(model):
+    """All positions have a direction in common that takes some 50 off every score."""
+    W_pos, W_Q, W_K = (getattr(model, w).clone() for w in ("W_pos", "W_Q", "W_K"))
+    W_pos[:, 0] = 1.0
+    W_Q[0, :, 0] -= 5.0
+    W_K[0, :, 0] += 5.0
+    return with_weights(model, {"W_pos": W_pos, "W_Q": W_Q, "W_K": W_K})
 
 
 def _positional(model, scale=True, causal=True, layer=0, transposed=False) -> Tensor:
@@ -101,7 +122,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked position by position for two models, and on a hand-made "
+        "Checked position by position for six models, and on a hand-made "
         "previous-token head. No text is involved: if a head looks back by position, "
         "its weights say so."
     ),
