@@ -236,7 +236,7 @@ def test_explained_mutants_survive(stem):
 
 @pytest.mark.slow
 def test_a_sample_of_mutants_is_noticed():
-    """Nearly all of a sample; `python3 -m utils mutants` judges all, for an hour.
+    """All of a sample; `python3 -m utils mutants` judges all, for an hour.
 
     A mutant's own name decides whether it is in the sample, so that the sample stays
     the same when another solution changes.
@@ -246,8 +246,8 @@ def test_a_sample_of_mutants_is_noticed():
         (name, text)
         for name in EXERCISES
         for text, mutant in mutants_of_exercise(name).items()
-        if int(mutant.key, 16) % 100 == 1 and (name, text) not in known
+        if int(mutant.key, 16) % 100 == 7 and (name, text) not in known
     ]
     assert len(sample) > 25
     alive = [(name, text) for name, text, alive in judge_all(sample) if alive]
-    assert len(alive) <= len(sample) / 20, alive
+    assert not alive, alive
