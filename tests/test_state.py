@@ -1,5 +1,6 @@
 """The progress file: atomic, locked, and never the end of a session."""
 
+import datetime
 import json
 import multiprocessing
 import os
@@ -7,7 +8,19 @@ import warnings
 
 import pytest
 
-from utils.exercises.state import read_state, state_path, update_state
+from utils.exercises.engine import main
+from utils.exercises.state import (
+    MOST_TRIES,
+    note_hint,
+    note_solution,
+    note_try,
+    note_vote,
+    read_state,
+    state_path,
+    update_state,
+)
+
+EMPTY = {"exercises": {}, "predictions": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +33,13 @@ def passed(name):
 
 
 def test_nothing_there_is_an_empty_progress():
-    assert read_state() == {"passed": {}, "hints": {}, "predictions": {}}
+    assert read_state() == {
+        "version": 2,
+        "passed": {},
+        "hints": {},
+        "predictions": {},
+        "record": EMPTY,
+    }
 
 
 def test_what_is_written_is_read():
@@ -92,6 +111,8 @@ def test_odd_entries_are_passed_over_one_by_one():
         "hints": {"ov_matrix": 2},
         "predictions": {"which_edge": 1},
         "something newer": [1, 2],
+        "version": 2,
+        "record": EMPTY,
     }
     assert read_state() == sound
     update_state(lambda state: None)
@@ -101,10 +122,184 @@ def test_odd_entries_are_passed_over_one_by_one():
 def test_one_odd_section_leaves_the_others():
     state_path().parent.mkdir()
     state_path().write_text('{"passed": 3, "hints": {"ov_matrix": 2}}')
-    assert read_state() == {"passed": {}, "hints": {"ov_matrix": 2}, "predictions": {}}
+    state = read_state()
+    assert (state["passed"], state["predictions"]) == ({}, {})
+    assert state["hints"] == {"ov_matrix": 2}
 
 
 def test_a_home_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COURSE_STATE", "~/mine.json")
     assert state_path() == tmp_path / "mine.json"
+
+
+# --- the record ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Minutes that pass one by one, from half past nine."""
+    minutes = iter(f"2026-01-31T09:{n:02d}Z" for n in range(30, 60))
+    monkeypatch.setattr(
+        "utils.exercises.state._this_minute", lambda: next(minutes, "2026-01-31T10:00Z")
+    )
+
+
+def test_tries_are_kept_with_the_mistake_and_the_minute(clock):
+    note_try("ov_matrix", "not attempted", None)
+    note_try("ov_matrix", "failed", "transposed")
+    note_try("ov_matrix", "error", None)
+    note_try("ov_matrix", "passed", None)
+    note_try("ov_matrix", "failed", "transposed")
+    entry = read_state()["record"]["exercises"]["ov_matrix"]
+    assert entry["opened"] == "2026-01-31T09:30Z"
+    assert [tuple(one.values()) for one in entry["tries"]] == [
+        ("2026-01-31T09:31Z", "failed", "transposed"),
+        ("2026-01-31T09:32Z", "error", None),
+        ("2026-01-31T09:33Z", "passed", None),
+        ("2026-01-31T09:34Z", "failed", "transposed"),
+    ]
+    assert set(read_state()["passed"]) == {"ov_matrix"}
+
+
+def test_the_minute_is_utc_to_the_minute():
+    note_try("ov_matrix", "failed", None)
+    at = read_state()["record"]["exercises"]["ov_matrix"]["tries"][0]["at"]
+    then = datetime.datetime.strptime(at, "%Y-%m-%dT%H:%MZ").replace(
+        tzinfo=datetime.UTC
+    )
+    passed = datetime.datetime.now(datetime.UTC) - then
+    assert datetime.timedelta(0) <= passed < datetime.timedelta(minutes=3)
+
+
+def test_hints_and_solutions_are_kept_with_their_first_minute(clock):
+    for number in (1, 2, 1):
+        note_hint("ov_matrix", number)
+    note_solution("ov_matrix")
+    note_solution("ov_matrix")
+    assert read_state()["hints"] == {"ov_matrix": 2}
+    assert read_state()["record"]["exercises"]["ov_matrix"] == {
+        "hints": {"1": "2026-01-31T09:30Z", "2": "2026-01-31T09:31Z"},
+        "solution": {"first": "2026-01-31T09:33Z", "views": 2},
+    }
+
+
+def test_the_first_vote_stays_and_the_latest_stands_beside_it(clock):
+    note_vote("which_edge", 2, 3)
+    assert read_state()["record"]["predictions"]["which_edge"] == {
+        "first": {"choice": 2, "at": "2026-01-31T09:30Z"}
+    }
+    note_vote("which_edge", 1, 3)
+    note_vote("which_edge", 0, 3)
+    assert read_state()["predictions"] == {"which_edge": 2}
+    assert read_state()["record"]["predictions"]["which_edge"] == {
+        "first": {"choice": 2, "at": "2026-01-31T09:30Z"},
+        "second": {"choice": 0, "at": "2026-01-31T09:32Z"},
+    }
+
+
+def test_the_number_of_tries_kept_is_bounded(clock):
+    def many(state):
+        entry = state["record"]["exercises"].setdefault("ov_matrix", {})
+        one = {"at": "2026-01-31T09:00Z", "status": "failed", "mistake": None}
+        entry["tries"] = [dict(one) for _ in range(MOST_TRIES)]
+
+    update_state(many)
+    note_try("ov_matrix", "error", None)
+    note_try("ov_matrix", "failed", "newest")
+    entry = read_state()["record"]["exercises"]["ov_matrix"]
+    assert len(entry["tries"]) == MOST_TRIES
+    assert entry["dropped"] == 2
+    assert entry["tries"][-1]["mistake"] == "newest"
+
+
+def test_a_pass_is_never_taken_back():
+    update_state(passed("ov_matrix"))
+    update_state(lambda state: state["passed"].clear())
+    update_state(lambda state: state["passed"].update(ov_matrix="2027-01-01"))
+    note_try("ov_matrix", "failed", None)
+    assert read_state()["passed"] == {"ov_matrix": "2026-01-01"}
+
+
+def test_a_file_of_the_first_version_is_read_and_goes_on():
+    old = {"passed": {"ov_matrix": "2026-01-01"}, "hints": {}, "predictions": {"e": 1}}
+    state_path().parent.mkdir()
+    state_path().write_text(json.dumps(old))
+    note_vote("e", 0, 3)
+    state = read_state()
+    assert state["passed"] == old["passed"]
+    assert state["predictions"] == {"e": 1}
+    assert set(state["record"]["predictions"]["e"]) == {"second"}
+
+
+def test_a_newer_version_keeps_what_it_wrote():
+    """What this version does not know stays, and so does the number."""
+    one = {"at": "2026-01-31T09:00Z", "status": "nearly", "mistake": None, "new": 1}
+    newer = {
+        "version": 3,
+        "passed": {"ov_matrix": "2026-01-01"},
+        "record": {
+            "exercises": {"ov_matrix": {"tries": [one], "new": {"a": 1}}},
+            "rooms": {"a": 1},
+        },
+    }
+    state_path().parent.mkdir()
+    state_path().write_text(json.dumps(newer))
+    note_try("ov_matrix", "failed", None)
+    state = json.loads(state_path().read_text())
+    assert state["version"] == 3
+    assert state["record"]["rooms"] == {"a": 1}
+    entry = state["record"]["exercises"]["ov_matrix"]
+    assert (entry["tries"][0], entry["new"]) == (one, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        3,
+        {"exercises": []},
+        {"exercises": {"ov_matrix": 7}},
+        {"exercises": {"ov_matrix": {"tries": 7, "dropped": -1, "opened": "soon"}}},
+        {"exercises": {"ov_matrix": {"tries": [[], {"at": "x"}, {"at": 1}, None]}}},
+        {"exercises": {"ov_matrix": {"hints": [1], "solution": {"views": "2"}}}},
+        {"predictions": {"e": {"first": 1, "second": {"choice": True}}}},
+    ],
+)
+def test_odd_records_are_passed_over(record):
+    state_path().parent.mkdir()
+    state_path().write_text(json.dumps({"record": record, "hints": {"ov_matrix": 2}}))
+    note_try("ov_matrix", "failed", "transposed")
+    note_hint("ov_matrix", 1)
+    note_solution("ov_matrix")
+    note_vote("e", 1, 3)
+    entry = read_state()["record"]["exercises"]["ov_matrix"]
+    assert [one["mistake"] for one in entry["tries"]] == ["transposed"]
+    assert entry["solution"]["views"] == 1
+    assert read_state()["hints"] == {"ov_matrix": 2}
+    assert read_state()["record"]["predictions"]["e"]["first"]["choice"] == 1
+
+
+def test_forgetting_deletes_the_file(capsys):
+    assert main(["progress", "--forget"]) == 0
+    assert "nothing to delete" in capsys.readouterr().out
+    update_state(passed("ov_matrix"))
+    assert main(["progress", "--forget"]) == 0
+    assert str(state_path()) in capsys.readouterr().out
+    assert not state_path().exists()
+    assert read_state()["passed"] == {}
+
+
+def test_the_engine_writes_the_record(capsys):
+    from utils.exercises import engine
+
+    namespace = {"exercise": engine.exercise, "FactoredMatrix": object}
+    lines = "@exercise\ndef ov_matrix(model, layer, head):\n    return None\n"
+    exec(lines, namespace)
+    engine.hint("ov_matrix")
+    engine.solution("ov_matrix")
+    state = read_state()
+    entry = state["record"]["exercises"]["ov_matrix"]
+    assert [one["status"] for one in entry["tries"]] == ["failed"]
+    assert set(entry["hints"]) == {"1"}
+    assert entry["solution"]["views"] == 1
+    assert state["passed"] == {}

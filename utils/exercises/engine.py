@@ -4,7 +4,6 @@ Learners use `@exercise`, `hint`, `solution`, `predict` and `progress`; tests an
 programs use `run_check`. What makes an answer right stands in `utils/checks`.
 """
 
-import datetime
 import functools
 import importlib
 import inspect
@@ -16,7 +15,13 @@ from utils.checks import chapter_of, chapters, exercises_of, find_check
 from utils.exercises import cards
 from utils.exercises.cards import Card
 from utils.exercises.predictions import predict
-from utils.exercises.state import read_state, update_state
+from utils.exercises.state import (
+    forget,
+    note_hint,
+    note_solution,
+    note_try,
+    read_state,
+)
 from utils.exercises.stubs import handed_on, read_stub
 from utils.exercises.verdict import CheckResult, run_check
 
@@ -52,13 +57,13 @@ def exercise(function: Callable) -> Callable:
     """
     name = getattr(function, "__name__", "")
     result = run_check(name, function)
+    note_try(name, result.status, result.mistake)
     if result.status != "passed" and os.environ.get("COURSE_STRICT") == "1":
         raise ExerciseFailed(f"{name}: {result.status}. {result.message}")
     if result.status == "passed":
         passed, note = handed_on(read_stub(name), function, result.returned)
         result.notes += [note] if note else []
         cards.show(_result_card(result))
-        _remember_pass(name)
         return passed
     cards.show(_result_card(result))
     cards.show_buttons(
@@ -139,11 +144,7 @@ def _hint_card(name: str, number: int | None = None) -> Card:
         number = min(read_state()["hints"].get(name, 0) + 1, len(check.hints))
     if not 1 <= number <= len(check.hints):
         raise ValueError(f"Hints are numbered 1 to {len(check.hints)}.")
-
-    def count(state: dict) -> None:
-        state["hints"][name] = max(state["hints"].get(name, 0), number)
-
-    update_state(count)
+    note_hint(name, number)
     title = f"{name}, hint {number} of {len(check.hints)}: {HINT_NAMES[number - 1]}"
     more = []
     if number == len(check.hints):
@@ -159,17 +160,13 @@ def solution(name: str) -> None:
 def _solution_card(name: str) -> Card:
     find_check(name)  # an unknown name gets the list of names
     reference = _reference(name)
+    note_solution(name)
     lines, first = inspect.getsourcelines(reference)
     where = f"solutions/{chapter_of(name)}.py, line {first}"
     return Card(f"{name}: solution", [where], code="".join(lines).rstrip())
 
 
 # --- progress -----------------------------------------------------------------------
-
-
-def _remember_pass(name: str) -> None:
-    today = datetime.date.today().isoformat()
-    update_state(lambda state: state["passed"].setdefault(name, today))
 
 
 def progress(chapter: str = "") -> None:
@@ -191,8 +188,12 @@ def progress(chapter: str = "") -> None:
 
 
 def main(argv: list[str]) -> int:
-    """`python3 -m utils hint NAME | solution NAME | progress [CHAPTER]`."""
+    """`python3 -m utils hint NAME | solution NAME | progress [CHAPTER | --forget]`."""
     command, *names = argv
+    if argv == ["progress", "--forget"]:
+        gone = [str(path) for path in forget()]
+        print("Deleted: " + ", ".join(gone) if gone else "There was nothing to delete.")
+        return 0
     show = {"hint": hint, "solution": solution, "progress": progress}[command]
     if len(names) != 1 and not (command == "progress" and not names):
         print(f"Usage: python3 -m utils {command} NAME", file=sys.stderr)

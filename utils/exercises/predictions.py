@@ -2,6 +2,7 @@
 
 The choices come in another order for each learner, drawn once and kept with the
 progress, so that no letter is the right one more often and neighbours cannot copy one.
+The first vote is kept for good; a later one, after a discussion, is kept beside it.
 """
 
 import random
@@ -11,7 +12,7 @@ import string
 from utils.checks import Prediction, find_prediction
 from utils.exercises import cards
 from utils.exercises.cards import Card
-from utils.exercises.state import read_state, update_state
+from utils.exercises.state import note_vote, read_state, update_state
 
 __all__ = ["predict"]
 
@@ -29,7 +30,7 @@ def predict(name: str, choice: str | None = None) -> None:
     if choice is not None:
         if choice not in tuple(letters):
             raise ValueError(f"Answer with one of the letters {', '.join(letters)}.")
-        cards.show(_answer_card(prediction, order[letters.index(choice)]))
+        cards.show(_voted(prediction, order[letters.index(choice)]))
         return
     choices = [prediction.choices[index].text for index in order]
     ask = [prediction.question]
@@ -40,7 +41,7 @@ def predict(name: str, choice: str | None = None) -> None:
     if cards.in_notebook():
         chosen = None if before is None else order.index(before)
         cards.show_choices(
-            list(letters), chosen, lambda place: _answer_card(prediction, order[place])
+            list(letters), chosen, lambda place: _voted(prediction, order[place])
         )
     if before is not None:
         cards.show(_answer_card(prediction, before))
@@ -62,12 +63,12 @@ def _first_vote(state: dict, prediction: Prediction) -> int | None:
     return index if index is not None and index < len(prediction.choices) else None
 
 
-def _answer_card(prediction: Prediction, index: int) -> Card:
-    def remember(state: dict) -> None:
-        if _first_vote(state, prediction) is None:
-            state["predictions"][prediction.name] = index
+def _voted(prediction: Prediction, index: int) -> Card:
+    note_vote(prediction.name, index, len(prediction.choices))
+    return _answer_card(prediction, index)
 
-    update_state(remember)
+
+def _answer_card(prediction: Prediction, index: int) -> Card:
     chosen = prediction.choices[index]
     paragraphs = [chosen.explanation]
     if index == prediction.right:
