@@ -91,7 +91,8 @@ def ov_matrix(model: TransformerBridge, layer: int, head: int) -> FactoredMatrix
     """What a head writes when it attends to a vector of the stream: W_OV.
 
     Returns a FactoredMatrix [d_model, d_model]. A row vector x of the stream at the
-    source becomes x @ W_OV at the destination, if the head attends to it fully.
+    source becomes x @ W_OV at the destination, if the head attends to it fully. No text
+    is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -109,7 +110,8 @@ def qk_matrix(model: TransformerBridge, layer: int, head: int) -> FactoredMatrix
 
     Returns a FactoredMatrix [d_model, d_model]. With row vectors q read at the query
     and k read at the key, q @ W_QK @ k is the score times sqrt(d_head): the scaling is
-    not part of this matrix. Rows belong to the query, columns to the key.
+    not part of this matrix. Rows belong to the query, columns to the key. No text is
+    run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -161,7 +163,7 @@ def rotate_basis(
     `rotation` is orthogonal: its inverse is its transpose. A row vector x of the stream
     becomes x @ rotation, everywhere. Returns the seven weights "W_E", "W_pos", "W_Q",
     "W_K", "W_V", "W_O" and "W_U" in the shapes the model has them, changed so that all
-    logits stay as they were.
+    logits stay as they were. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model, with_weights
@@ -188,10 +190,10 @@ def reparametrise_head(
 ) -> tuple[Tensor, Tensor]:
     """Other weights of one head that compute exactly the same.
 
-    `change` is any invertible matrix. With pair "ov", returns new W_V [d_model,
-    d_head] and W_O [d_head, d_model] of this head; with pair "qk", new W_Q and W_K,
-    both [d_model, d_head]. The first of the two is the old one times `change`, and the
-    second makes up for it.
+    `change` is any invertible matrix. With pair "ov", returns new W_V [d_model, d_head]
+    and W_O [d_head, d_model] of this head; with pair "qk", new W_Q and W_K, both
+    [d_model, d_head]. The first of the two is the old one times `change`, and the
+    second makes up for it. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -247,7 +249,8 @@ def virtual_weight(
     Heads are pairs (layer, head), and `to_head` is in a later layer. `input` is "q",
     "k" or "v" and says which of its three inputs reads. Returns a FactoredMatrix
     [d_model, d_head]: a row vector x of the stream that the earlier head attends to
-    fully adds x @ virtual_weight to that query, key or value of the later head.
+    fully adds x @ virtual_weight to that query, key or value of the later head. No text
+    is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model

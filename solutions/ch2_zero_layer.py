@@ -48,7 +48,7 @@ def direct_path(model: TransformerBridge) -> Float[Tensor, "d_vocab d_vocab_out"
     """The direct path from each token to the logits of the next: W_E W_U.
 
     Row i holds the logits that the embedding of token i alone gives to every token. In
-    a zero-layer model this is the whole model.
+    a zero-layer model this is the whole model. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -70,7 +70,7 @@ def kl_to_bigram(
     For each current token i this is the Kullback-Leibler divergence from the table's
     row to the model's: the sum over next tokens j of P(j|i) (log P(j|i) - log Q(j|i)),
     where P is the table and Q the softmax of the direct path. The result is the mean
-    over i, weighted by `frequencies`, which sum to 1.
+    over i, weighted by `frequencies`, which sum to 1. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import model_from_table

@@ -104,7 +104,7 @@ def full_ov_circuit(model: TransformerBridge, layer: int, head: int) -> Factored
 
     Returns a FactoredMatrix [d_vocab, d_vocab]. Rows are source tokens, columns are
     output tokens. An entry is what the head adds to that logit when all its attention
-    is on that token.
+    is on that token. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -123,7 +123,7 @@ def full_qk_circuit(model: TransformerBridge, layer: int, head: int) -> Factored
 
     Returns a FactoredMatrix [d_vocab, d_vocab]. Rows are query (destination) tokens,
     columns are key (source) tokens. Only tokens count: no position vectors, and no
-    division by sqrt(d_head).
+    division by sqrt(d_head). No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -143,7 +143,8 @@ def positional_pattern(
     """The attention a head would pay if all it knew were positions.
 
     Queries and keys are made from the first `length` rows of `model.W_pos` alone.
-    Scores are divided by sqrt(d_head), later positions are hidden, rows sum to 1.
+    Scores are divided by sqrt(d_head), later positions are hidden, rows sum to 1. No
+    text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -197,10 +198,11 @@ def top_skip_trigrams(
     """The skip-trigrams that one head makes with one source token.
 
     Returns two lists of k token ids, the best first. The first are the destinations
-    (query tokens) that want the source most. A row of the full QK circuit may hold
-    any constant, so subtract from each row its mean over all key tokens before you
-    compare rows. The second are the output tokens whose logits the source raises most.
-    "source ... destination -> out" is a skip-trigram for any of both.
+    (query tokens) that want the source most. A row of the full QK circuit may hold any
+    constant, so subtract from each row its mean over all key tokens before you compare
+    rows. The second are the output tokens whose logits the source raises most. "source
+    ... destination -> out" is a skip-trigram for any of both. No text is run through
+    the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -230,7 +232,8 @@ def circuit_lift(
     forget positions. The head's softmax then gives a key token t, per occurrence,
     exp(score of t) / (mean of exp(score) over the context) times the attention of an
     even spread. Returns the natural logarithm of this factor for every t: 0 is an even
-    share. Scores are those of the full QK circuit divided by sqrt(d_head).
+    share. Scores are those of the full QK circuit divided by sqrt(d_head). No text is
+    run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -312,7 +315,8 @@ def ov_eigenvalues(model: TransformerBridge, layer: int, head: int) -> Tensor:
     """The eigenvalues of a head's full OV circuit that are not zero by force.
 
     The matrix [d_vocab, d_vocab] has rank d_head at most. Returns a complex tensor
-    [d_head], in any order, found without building that matrix.
+    [d_head], in any order, found without building that matrix. No text is run through
+    the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -333,7 +337,8 @@ def copying_score(
     The sum of the eigenvalues of the full OV circuit, divided by the sum of their
     absolute values. 1: all are positive; -1: all are negative; near 0: as many point
     one way as the other. With `centred`, the mean over the vocabulary is first
-    subtracted from W_U: a constant on all logits changes no probability.
+    subtracted from W_U: a constant on all logits changes no probability. No text is run
+    through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -356,7 +361,8 @@ def copying_top1(model: TransformerBridge, layer: int, head: int) -> float:
     """The share of tokens that raise their own logit more than any other.
 
     A token counts when the largest entry of its row in the full OV circuit stands on
-    the diagonal. Every token of the vocabulary counts the same.
+    the diagonal. Every token of the vocabulary counts the same. No text is run through
+    the model.
 
     Example:
         >>> from utils.models.handmade import random_model

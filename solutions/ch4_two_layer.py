@@ -180,7 +180,8 @@ def q_composition(
 
     Entry (i, j) is the composition score of W_OV of head i of `from_layer` with W_QK of
     head j of `to_layer`, which reads it on the side of its query. Unless `from_layer`
-    comes before `to_layer`, nothing can be read, and all entries are 0.
+    comes before `to_layer`, nothing can be read, and all entries are 0. No text is run
+    through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -208,7 +209,7 @@ def k_composition(
 
     Entry (i, j) is the composition score of W_OV of head i of `from_layer` with W_QK of
     head j of `to_layer`, which reads it on the side of its key. Unless `from_layer`
-    comes before `to_layer`, all entries are 0.
+    comes before `to_layer`, all entries are 0. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -235,8 +236,8 @@ def v_composition(
     """V-composition: how much later heads' values read what earlier heads write.
 
     Entry (i, j) is the composition score of W_OV of head i of `from_layer` with W_OV of
-    head j of `to_layer`. Unless `from_layer` comes before `to_layer`, all entries
-    are 0.
+    head j of `to_layer`. Unless `from_layer` comes before `to_layer`, all entries are
+    0. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import previous_token_model
@@ -298,8 +299,8 @@ def cyclic_composition_score(
     the paper: W_K and W_Q of the later head, W_O and W_V of the earlier one, all as
     [d_head, d_model] (W_O as [d_model, d_head]). TransformerLens keeps each of the four
     transposed. The denominator is that of the true K-composition: the norm of W_OV
-    times the norm of W_QK. Unless `from_layer` comes before `to_layer`, all entries
-    are 0. No head is all zero.
+    times the norm of W_QK. Unless `from_layer` comes before `to_layer`, all entries are
+    0. No head is all zero. No text is run through the model.
 
     Example:
         >>> from utils.models.handmade import random_model

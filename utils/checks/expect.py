@@ -6,7 +6,7 @@ dtype, finite, invariants, values.
 
 import contextlib
 import numbers
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -15,7 +15,15 @@ from transformer_lens import FactoredMatrix
 
 from utils.checks import Wrong
 
-__all__ = ["close", "number", "same_ids", "tensor", "true", "without_running"]
+__all__ = [
+    "close",
+    "number",
+    "same_ids",
+    "tensor",
+    "true",
+    "weights_only",
+    "without_running",
+]
 
 ATOL, RTOL = 1e-5, 1e-4  # what rounding may cost, for judges and for named mistakes
 
@@ -119,6 +127,16 @@ def without_running(model: nn.Module) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def weights_only(answer: Callable) -> Callable:
+    """The answer, with a model as its first argument that it may not run."""
+
+    def asked(model: nn.Module, *args, **kwargs):
+        with without_running(model):
+            return answer(model, *args, **kwargs)
+
+    return asked
 
 
 def _as_tensor(value) -> Tensor:

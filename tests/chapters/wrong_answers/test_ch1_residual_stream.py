@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import solutions.ch1_residual_stream as chapter
-from tests.chapters.wrong_answers import changed
+from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
 # (exercise, what stands in the solution, what stands in the wrong answer, its name)
@@ -158,3 +158,18 @@ def test_mistakes_that_had_no_name(answer):
     exercise, name = NAMED[answer]
     result = run_check(exercise, answer)
     assert result.status == "failed" and result.mistake == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ov_matrix",
+        "qk_matrix",
+        "virtual_weight",
+        "rotate_basis",
+        "reparametrise_head",
+    ],
+)
+def test_weights_are_read_without_running_the_model(name):
+    result = run_check(name, running_first(getattr(chapter, name)))
+    assert result.status == "failed" and "runs the model" in result.message

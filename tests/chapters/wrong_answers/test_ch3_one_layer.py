@@ -5,7 +5,7 @@ import torch
 from transformer_lens import FactoredMatrix
 
 import solutions.ch3_one_layer as chapter
-from tests.chapters.wrong_answers import changed
+from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
 # (exercise, what stands in the solution, what stands in the wrong answer, its name)
@@ -88,3 +88,21 @@ def test_a_dense_circuit_is_no_wide_one():
 
     for answer in (dense, narrow):
         assert run_check("full_ov_circuit", answer).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "full_ov_circuit",
+        "full_qk_circuit",
+        "positional_pattern",
+        "top_skip_trigrams",
+        "circuit_lift",
+        "ov_eigenvalues",
+        "copying_score",
+        "copying_top1",
+    ],
+)
+def test_weights_are_read_without_running_the_model(name):
+    result = run_check(name, running_first(getattr(chapter, name)))
+    assert result.status == "failed" and "runs the model" in result.message

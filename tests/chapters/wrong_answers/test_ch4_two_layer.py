@@ -6,7 +6,7 @@ from transformer_lens import FactoredMatrix
 
 import solutions.ch4_two_layer as chapter
 from solutions.ch4_two_layer import composition_score
-from tests.chapters.wrong_answers import changed
+from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
 # (exercise, what stands in the solution, what stands in the wrong answer)
@@ -147,3 +147,17 @@ def test_mistakes_that_people_make_are_named(name, score, right, mistake):
         return table(model, from_layer, to_layer, score, right)
 
     assert run_check(name, answer).mistake == mistake
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "q_composition",
+        "k_composition",
+        "v_composition",
+        "cyclic_composition_score",
+    ],
+)
+def test_weights_are_read_without_running_the_model(name):
+    result = run_check(name, running_first(getattr(chapter, name)))
+    assert result.status == "failed" and "runs the model" in result.message

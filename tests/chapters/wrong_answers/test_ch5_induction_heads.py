@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import solutions.ch5_induction_heads as chapter
-from tests.chapters.wrong_answers import changed
+from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
 # (exercise, what stands in the solution, what stands in the wrong answer)
@@ -290,3 +290,16 @@ def test_a_matching_head_of_any_scale_is_told_its_mistake(match, rest):
     for name, answer in cases.items():
         result = run_check("build_matching_head", answer)
         assert (result.status, result.mistake) == ("failed", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "previous_token_weights",
+        "same_matching_score",
+        "induction_heads_from_weights",
+    ],
+)
+def test_weights_are_read_without_running_the_model(name):
+    result = run_check(name, running_first(getattr(chapter, name)))
+    assert result.status == "failed" and "runs the model" in result.message

@@ -12,6 +12,7 @@ __all__ = ["CHECK"]
 
 
 def judge_qk_matrix(answer) -> None:
+    answer = expect.weights_only(answer)
     for layer, head, seed, sizes in (
         (1, 2, 7, {"d_model": 10, "d_head": 4}),
         (0, 1, 8, {"d_model": 7, "d_head": 3}),

@@ -11,6 +11,7 @@ __all__ = ["CHECK"]
 
 
 def judge_reparametrise_head(answer) -> None:
+    answer = expect.weights_only(answer)
     tokens = torch.tensor(shared.TEXTS)
     for layer, head, pair, d_head, seed in (
         (1, 2, "ov", 4, 13),

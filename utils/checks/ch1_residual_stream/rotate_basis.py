@@ -14,6 +14,7 @@ WEIGHTS = ("W_E", "W_pos", "W_Q", "W_K", "W_V", "W_O", "W_U")
 
 
 def judge_rotate_basis(answer) -> None:
+    answer = expect.weights_only(answer)
     # All of W_pos counts: the texts are as long as the models can read.
     tokens = torch.tensor(shared.FULL_TEXTS)
     for n_layers, size, seed in ((2, 10, 11), (1, 7, 12), (3, 8, 13)):

@@ -11,6 +11,7 @@ __all__ = ["CHECK"]
 
 
 def judge_virtual_weight(answer) -> None:
+    answer = expect.weights_only(answer)
     # All are asked before any is judged: one call cannot tell which input is ignored.
     cases = []
     for start, end, which, d_head, seed in (

@@ -9,10 +9,10 @@ __all__ = ["CHECK"]
 
 
 def judge_direct_path(answer) -> None:
+    answer = expect.weights_only(answer)
     for d_vocab, d_model, seed in ((13, 10, 0), (9, 14, 1)):
         model = random_model(0, seed, d_vocab=d_vocab, d_model=d_model)
-        with expect.without_running(model):
-            result = answer(model)
+        result = answer(model)
         path = expect.tensor(result, current=d_vocab, next=d_vocab)
         tokens = torch.arange(d_vocab)[:, None]
         expect.close(
@@ -21,8 +21,7 @@ def judge_direct_path(answer) -> None:
             "Row i should hold the logits that the model gives after token i.",
         )
     model = random_model(2, seed=2, d_vocab=11, d_model=8)
-    with expect.without_running(model):
-        result = answer(model)
+    result = answer(model)
     expect.close(
         expect.tensor(result, current=11, next=11),
         _path_by_loops(model.W_E.tolist(), model.W_U.tolist()),

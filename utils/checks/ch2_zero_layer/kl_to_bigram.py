@@ -17,13 +17,13 @@ def _random_table(d_vocab: int, seed: int) -> Tensor:
 
 
 def judge_kl_to_bigram(answer) -> None:
+    answer = expect.weights_only(answer)
     table = _random_table(8, seed=3)
     frequencies = torch.tensor([0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02])
     # A constant added to a row of logits changes no probability.
     offsets = torch.linspace(-2, 3, 8)[:, None]
     model = model_from_table(table + offsets)
-    with expect.without_running(model):
-        same = answer(model, table, frequencies)
+    same = answer(model, table, frequencies)
     expect.close(
         expect.number(same),
         0.0,
@@ -35,8 +35,7 @@ def judge_kl_to_bigram(answer) -> None:
         table = _random_table(d_vocab, seed)
         weights = torch.linspace(1, 4, d_vocab)
         weights = weights / weights.sum()
-        with expect.without_running(model):
-            result = answer(model, table, weights)
+        result = answer(model, table, weights)
         expect.close(
             expect.number(result),
             _kl_by_hand(model, table, weights),

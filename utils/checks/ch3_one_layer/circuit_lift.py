@@ -13,6 +13,7 @@ __all__ = ["CHECK"]
 
 
 def judge_circuit_lift(answer) -> None:
+    answer = expect.weights_only(answer)
     for n_layers, layer, head, query, d_head, counts in (
         (1, 0, 1, 6, 4, [3, 1, 4, 2, 5, 1, 2, 6, 1]),
         (2, 1, 2, 3, 6, [1, 7, 2, 1, 3, 1, 5, 1, 2]),

@@ -11,6 +11,7 @@ __all__ = ["CHECK"]
 
 
 def judge_copying_score(answer) -> None:
+    answer = expect.weights_only(answer)
     for n_layers, layer, head, seed, sign in (
         (1, 0, 1, 0, 1),
         (2, 1, 2, 3, 1),

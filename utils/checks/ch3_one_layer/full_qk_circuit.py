@@ -8,6 +8,7 @@ __all__ = ["CHECK"]
 
 
 def judge_full_qk_circuit(answer) -> None:
+    answer = expect.weights_only(answer)
     for n_layers, layer, head, seed in ((1, 0, 1, 0), (2, 1, 2, 1)):
         model = random_model(n_layers, seed, d_vocab=11, n_ctx=14)
         result = answer(model, layer, head)

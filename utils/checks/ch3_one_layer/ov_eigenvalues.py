@@ -11,6 +11,7 @@ __all__ = ["CHECK"]
 
 
 def judge_ov_eigenvalues(answer) -> None:
+    answer = expect.weights_only(answer)
     for n_layers, layer, head, d_head, seed in ((1, 0, 1, 4, 0), (2, 1, 2, 5, 1)):
         model = random_model(n_layers, seed, d_vocab=40, d_head=d_head)
         with shared.Largest() as largest:

@@ -11,6 +11,7 @@ __all__ = ["CHECK"]
 
 
 def judge_positional_pattern(answer) -> None:
+    answer = expect.weights_only(answer)
     for model, layer, head, length in (
         (random_model(1, 0, n_ctx=12), 0, 1, 6),
         (random_model(2, 1, n_ctx=12, d_head=7), 1, 2, 9),

@@ -13,6 +13,7 @@ __all__ = ["CHECK"]
 
 
 def judge_cyclic_composition_score(answer) -> None:
+    answer = expect.weights_only(answer)
     calls = (
         (2, 3, 0, {}, (0, 1)),
         (3, 2, 1, {"from_layer": 0, "to_layer": 2}, (0, 2)),

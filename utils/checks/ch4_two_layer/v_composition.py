@@ -10,6 +10,7 @@ __all__ = ["CHECK"]
 
 
 def judge_v_composition(answer) -> None:
+    answer = expect.weights_only(answer)
     shared.judge_table(answer, "V", "the value")
     model = previous_token_model({(0, 0): 1, (1, 0): 1}, n_heads=1)
     expect.close(

@@ -19,6 +19,7 @@ __all__ = ["CHECK"]
 
 
 def judge_induction_heads_from_weights(answer) -> None:
+    answer = expect.weights_only(answer)
     cases = _detector_cases()
     # All answers first: a mistake is recognised by all of them together.
     results = [answer(*arguments) for arguments, _, _ in cases]

@@ -15,6 +15,7 @@ __all__ = ["CHECK"]
 
 
 def judge_previous_token_weights(answer) -> None:
+    answer = expect.weights_only(answer)
     for seed, n_heads, d_head, n_ctx in ((0, 3, 5, 11), (1, 2, 7, 8)):
         model = random_model(
             2, seed, d_vocab=13, n_heads=n_heads, d_head=d_head, n_ctx=n_ctx
