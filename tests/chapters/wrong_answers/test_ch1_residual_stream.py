@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import solutions.ch1_residual_stream as chapter
+from solutions.ch0_toolbox import ablate_head
 from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
@@ -173,3 +174,23 @@ def test_mistakes_that_had_no_name(answer):
 def test_weights_are_read_without_running_the_model(name):
     result = run_check(name, running_first(getattr(chapter, name)))
     assert result.status == "failed" and "runs the model" in result.message
+
+
+@pytest.mark.parametrize("embedding", ["direct", "total"])
+def test_heads_taken_out_of_the_whole_model_are_named_total_effects(embedding):
+    def logit_attribution(model, tokens, centred=True):
+        whole = model(tokens)
+        direct = model.W_E[tokens] @ model.W_U
+        nothing = ("hook_embed", lambda stream, hook: 0 * stream)
+        blind = model.run_with_hooks(tokens, fwd_hooks=[nothing])
+        parts = [direct if embedding == "direct" else whole - blind]
+        for layer in range(model.cfg.n_layers):
+            for head in range(model.cfg.n_heads):
+                parts.append(whole - ablate_head(model, tokens, layer, head))
+        parts = torch.stack(parts)
+        if centred:
+            parts = parts - parts.mean(-1, keepdim=True)
+        following = tokens[:, 1:, None].expand(len(parts), -1, -1, -1)
+        return parts[:, :, :-1].gather(-1, following).squeeze(-1)
+
+    assert run_check("logit_attribution", logit_attribution).mistake == "total effect"

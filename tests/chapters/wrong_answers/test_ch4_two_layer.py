@@ -161,3 +161,40 @@ def test_mistakes_that_people_make_are_named(name, score, right, mistake):
 def test_weights_are_read_without_running_the_model(name):
     result = run_check(name, running_first(getattr(chapter, name)))
     assert result.status == "failed" and "runs the model" in result.message
+
+
+def hooks_that_bind_late(model, tokens, heads, patterns_late, heads_late):
+    _, cache = model.run_with_cache(tokens)
+    hooks = []
+    for layer in range(model.cfg.n_layers):
+
+        def as_before(pattern, hook):
+            return cache["pattern", layer if patterns_late else hook.layer()]  # noqa: B023
+
+        hooks.append((f"blocks.{layer}.attn.hook_pattern", as_before))
+    for layer, head in heads:
+
+        def without_head(z, hook, own=head):
+            kept = z.clone()
+            kept[:, :, head if heads_late else own] = 0.0  # noqa: B023
+            return kept
+
+        hooks.append((f"blocks.{layer}.attn.hook_z", without_head))
+    return model.run_with_hooks(tokens, fwd_hooks=hooks)
+
+
+@pytest.mark.parametrize("late", [(True, True), (True, False), (False, True)])
+def test_hooks_made_in_a_loop_that_see_its_last_values_are_named(late):
+    def pattern_preserving_ablation(model, tokens, heads):
+        return hooks_that_bind_late(model, tokens, heads, *late)
+
+    result = run_check("pattern_preserving_ablation", pattern_preserving_ablation)
+    assert result.mistake == "the last one in every hook"
+
+
+def test_hooks_made_in_a_loop_with_values_of_their_own_pass():
+    def pattern_preserving_ablation(model, tokens, heads):
+        return hooks_that_bind_late(model, tokens, heads, False, False)
+
+    result = run_check("pattern_preserving_ablation", pattern_preserving_ablation)
+    assert result.status == "passed"

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import solutions.ch5_induction_heads as chapter
+from solutions.ch0_toolbox import ablate_head
 from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
@@ -303,3 +304,26 @@ def test_a_matching_head_of_any_scale_is_told_its_mistake(match, rest):
 def test_weights_are_read_without_running_the_model(name):
     result = run_check(name, running_first(getattr(chapter, name)))
     assert result.status == "failed" and "runs the model" in result.message
+
+
+@pytest.mark.parametrize(
+    "bound",
+    ["", ", head=head", ", pattern=pattern"],
+    ids=["neither", "head", "pattern"],
+)
+def test_hooks_made_in_a_loop_that_see_its_last_values_are_named(bound):
+    right = "def attend(own, hook, head=head, pattern=pattern)"
+    answer = changed(
+        chapter, "ideal_pattern_recovery", right, f"def attend(own, hook{bound})"
+    )
+    result = run_check("ideal_pattern_recovery", answer)
+    assert result.mistake == "the last one in every hook"
+
+
+def test_a_head_taken_out_of_the_whole_model_is_named_a_total_effect():
+    def logit_effect(model, tokens, layer, head):
+        change = model(tokens) - ablate_head(model, tokens, layer, head)
+        change = change - change.mean(-1, keepdim=True)
+        return change[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)
+
+    assert run_check("logit_effect", logit_effect).mistake == "total effect"

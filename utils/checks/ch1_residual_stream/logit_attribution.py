@@ -103,6 +103,37 @@ def attribution_by_subset_mean(model, tokens, centred=True):
     return raw - raw.mean(0, keepdim=True) if centred else raw
 
 
+def attribution_with_reactions(model, tokens, centred=True):
+    """Total effects: what the logit loses when a component is missing from the start.
+
+    The embedding is taken away where it is made, a head where it writes.
+    """
+    whole = model(tokens)
+    missing = [("hook_embed", lambda value, hook: torch.zeros_like(value))]
+    for layer in range(model.cfg.n_layers):
+        for head in range(model.cfg.n_heads):
+            missing.append((f"blocks.{layer}.attn.hook_z", _without(head)))
+    changes = [whole - model.run_with_hooks(tokens, fwd_hooks=[h]) for h in missing]
+    return torch.stack([_target_logits(c, tokens, centred) for c in changes])
+
+
+def _without(head: int):
+    def silence(z, hook):
+        kept = z.clone()
+        kept[:, :, head] = 0.0
+        return kept
+
+    return silence
+
+
+def takes_heads_out(answer) -> bool:
+    """Whether the heads' entries are total effects, whatever the embedding's is."""
+    model, tokens = random_model(2, 5), torch.tensor(shared.TEXTS)
+    found = torch.as_tensor(answer(model, tokens)).float()
+    heads = attribution_with_reactions(model, tokens)[1:]
+    return torch.allclose(found[1:], heads, atol=1e-3)
+
+
 CHECK = Check(
     name="logit_attribution",
     judge=judge_logit_attribution,
@@ -158,6 +189,14 @@ CHECK = Check(
             "You subtracted the mean over components. Centring subtracts the mean "
             "over the vocabulary, separately for each component.",
             attribution_by_subset_mean,
+        ),
+        Mistake(
+            "total effect",
+            "You ran the model without each component, and later layers reacted to "
+            "what was missing. That is a total effect, and these do not add up. Here "
+            "the direct one is asked for: what the component wrote, times W_U.",
+            attribution_with_reactions,
+            takes_heads_out,
         ),
     ),
     passed=(

@@ -99,6 +99,42 @@ def ablation_of_one_path(model, tokens, heads):
     return logits
 
 
+def ablation_bound_late(model, tokens, heads, patterns_too=True, heads_too=True):
+    """What hooks made in a loop do: each finds the loop's variables as they are last.
+
+    Every layer attends as the last one, and loses the last head of the list.
+    """
+    patterns, last = shared.patterns_of(model, tokens), model.cfg.n_layers - 1
+
+    def as_told(pattern, hook):
+        return patterns[last if patterns_too else hook.layer()]
+
+    def silence(z, hook):
+        out = z.clone()
+        own = [head for layer, head in heads if layer == hook.layer()]
+        out[:, :, [heads[-1][1]] if own and heads_too else own] = 0.0
+        return out
+
+    hooks = []
+    for layer in range(model.cfg.n_layers):
+        hooks.append((f"blocks.{layer}.attn.hook_pattern", as_told))
+        hooks.append((f"blocks.{layer}.attn.hook_z", silence))
+    return model.run_with_hooks(tokens, fwd_hooks=hooks)
+
+
+def binds_late(answer) -> bool:
+    """Whether patterns, heads or both are the loop's last ones in every hook."""
+    model, tokens = random_model(3, 0, n_heads=3), torch.tensor(shared.TOKENS)
+    heads = [(0, 0), (1, 1), (2, 2)]
+    found = torch.as_tensor(answer(model, tokens, heads)).float()
+    return any(
+        torch.allclose(
+            found, ablation_bound_late(model, tokens, heads, *late), atol=1e-3
+        )
+        for late in ((True, True), (True, False), (False, True))
+    )
+
+
 CHECK = Check(
     name="pattern_preserving_ablation",
     judge=judge_pattern_preserving_ablation,
@@ -139,6 +175,14 @@ CHECK = Check(
             "You subtracted the paths that pass through these heads alone. Paths that "
             "pass through one of them and another head have to go too.",
             ablation_of_one_path,
+        ),
+        Mistake(
+            "the last one in every hook",
+            "Your hooks are made in a loop and all use its last layer or head: a "
+            "function looks such a name up when it runs, and then the loop is over. "
+            "Hand the value over: `def hook_function(value, hook, layer=layer)`.",
+            ablation_bound_late,
+            binds_late,
         ),
     ),
     passed=(

@@ -49,9 +49,12 @@ def judge_ideal_pattern_recovery(answer) -> None:
         )
 
 
-def _told(model, tokens, patterns, factor, first=1, by_layer=False):
+def _told(model, tokens, patterns, factor, first=1, by_layer=False, late=""):
     hooks = []
+    last_head, last_pattern = [*patterns][-1][1], [*patterns.values()][-1]
     for (layer, head), pattern in patterns.items():
+        head = last_head if "head" in late else head
+        pattern = last_pattern if "pattern" in late else pattern
 
         def attend(own, hook, head=head, pattern=pattern):
             forced = own.clone()
@@ -100,9 +103,28 @@ def recovery_everywhere(model, tokens, patterns, first=1):
     return _recovery(model, tokens, patterns, 1) + 0.0 * first
 
 
-def _recovery(model, tokens, patterns, first):
-    without = _told(model, tokens, patterns, 0.0, first)
-    told = _told(model, tokens, patterns, 1.0, first)
+def recovery_bound_late(model, tokens, patterns, first=1):
+    """Every hook of the loop finds the loop's last head and pattern."""
+    return _recovery(model, tokens, patterns, first, late="head and pattern")
+
+
+def binds_late(answer) -> bool:
+    """Whether head, pattern or both are the loop's last ones in every hook."""
+    model = random_model(2, 4, d_vocab=13)
+    tokens = shared.rows(13, 5, 2, batch=2, seed=4)
+    drawn = torch.rand(2, 11, 11, generator=torch.Generator().manual_seed(3)).tril()
+    drawn = drawn / drawn.sum(-1, keepdim=True)
+    patterns = {(0, 1): drawn, (0, 0): drawn.flip(0), (1, 2): drawn**2}
+    found = float(answer(model, tokens, patterns, 3))
+    return any(
+        abs(found - _recovery(model, tokens, patterns, 3, late).item()) < 1e-3
+        for late in ("head and pattern", "head", "pattern")
+    )
+
+
+def _recovery(model, tokens, patterns, first, late=""):
+    without = _told(model, tokens, patterns, 0.0, first, late=late)
+    told = _told(model, tokens, patterns, 1.0, first, late=late)
     return (without - told) / (without - _plain(model, tokens, first))
 
 
@@ -154,6 +176,15 @@ CHECK = Check(
             "all tokens",
             "You average over all tokens. Only tokens[:, first:] count.",
             recovery_everywhere,
+        ),
+        Mistake(
+            "the last one in every hook",
+            "Your hooks are made in a loop and all use its last head or pattern: a "
+            "function looks such a name up when it runs, and then the loop is over. "
+            "Hand the values over: `def attend(own, hook, head=head, "
+            "pattern=pattern)`.",
+            recovery_bound_late,
+            binds_late,
         ),
     ),
     passed=(

@@ -62,6 +62,19 @@ def effect_where_it_looks(model, tokens, layer, head):
     ]
 
 
+def effect_with_reactions(model, tokens, layer, head):
+    """The total effect: later layers read the stream without the head."""
+
+    def silence(z, hook):
+        kept = z.clone()
+        kept[:, :, head] = 0.0
+        return kept
+
+    hooks = [(f"blocks.{layer}.attn.hook_z", silence)]
+    change = model(tokens) - model.run_with_hooks(tokens, fwd_hooks=hooks)
+    return shared.centred(change)[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]
+
+
 CHECK = Check(
     name="logit_effect",
     judge=judge_logit_effect,
@@ -103,6 +116,13 @@ CHECK = Check(
             "You used the value vector of the position itself. The head writes the "
             "mixture `z` of all values it attends to.",
             effect_where_it_looks,
+        ),
+        Mistake(
+            "total effect",
+            "You ran the model without the head, and later layers reacted to what was "
+            "missing. That is the head's total effect. Here its direct one is asked "
+            "for: what the head itself writes, times W_U.",
+            effect_with_reactions,
         ),
     ),
     passed=(
