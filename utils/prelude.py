@@ -29,7 +29,7 @@ from utils.models.attention_only import (
 )
 from utils.models.handmade import with_weights
 from utils.pictures import attention_view as views
-from utils.pictures import figures
+from utils.pictures import diagrams, figures
 from utils.text.corpus import START_ID, PlantedLanguage, load_tokenizer, stdlib_corpus
 from utils.text.tokens import visible
 from utils.training.config import TrainConfig
@@ -47,6 +47,7 @@ __all__ = [
     "TrainConfig",
     "TransformerBridge",
     "as_bridge",
+    "diagrams",
     "einsum",
     "exercise",
     "figures",
