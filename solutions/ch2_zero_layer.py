@@ -87,7 +87,7 @@ def kl_to_bigram(
 
 def kneser_ney_loss(
     train: Int[Tensor, "batch pos"],
-    heldout: Int[Tensor, "batch_heldout pos"],
+    heldout: Int[Tensor, "batch_heldout pos_heldout"],
     d_vocab: int,
     discount: float = 0.75,
 ) -> float:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from beartype import beartype
+from jaxtyping import jaxtyped
 
 import utils.models.attention_only
 from utils.checks import (
@@ -65,6 +67,14 @@ def test_solution_passes_in_under_two_seconds(check):
     assert result.message == check.passed
     assert not result.notes
     assert time.perf_counter() - start < 6  # 2 s on an idle machine
+
+
+@pytest.mark.slow  # all together
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_answer_that_is_held_to_the_stubs_annotations_passes(check):
+    answer = jaxtyped(typechecker=beartype)(reference(check.name))
+    result = run_check(check.name, answer)
+    assert result.status == "passed", result.message
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def _bound_cases() -> list[tuple]:
         wanted = [(1, 2)] if gain > math.log(n_ctx) else []
         words = f"a match gain of {gain:.2f} nats among {n_ctx} keys"
         cases.append(((model,), wanted, words))
-        cases.append(((model, 0.5, 0), [(1, 2)], f"{words} and a least gain of 0"))
+        cases.append(((model, 0.5, 0.0), [(1, 2)], f"{words} and a least gain of 0"))
     return cases
 
 

@@ -36,7 +36,9 @@ CURVES = (
 
 def judge_phase_change_step(answer) -> None:
     for steps, scores, width in CURVES:
-        result = answer(torch.tensor(steps), torch.tensor(scores), width)
+        # Whole numbers would make a tensor of integers.
+        tensors = torch.tensor(steps), torch.tensor(scores, dtype=torch.float32)
+        result = answer(*tensors, width)
         names = ("the step in the middle of the window", "the share of the change")
         middle, share = (expect.number(part) for part in shared.parts(result, names))
         right_middle, right_share = _window_by_hand(steps, scores, width)
