@@ -42,6 +42,12 @@ COMMANDS = (
     ("solution NAME", "utils/exercises/engine.py", True, "show the reference solution"),
     ("progress", "utils/exercises/engine.py", True, "show which exercises are done"),
     (
+        "report FOLDER",
+        "utils/launcher/report.py",
+        True,
+        "a class on one page, from its states",
+    ),
+    (
         "sync",
         "utils/exercises/sync.py",
         True,

@@ -1,0 +1,1 @@
+"""What the class report is made of: reading, counting, showing, running again."""

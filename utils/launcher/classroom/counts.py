@@ -1,0 +1,264 @@
+"""Counts what the learners' states say: exercises, where the room is, mistakes, votes.
+
+Only names that the course knows are counted, so a state cannot put words on the page.
+"""
+
+import datetime
+import statistics
+from collections import Counter
+from dataclasses import dataclass, field
+
+from utils.checks import Prediction, chapters, exercises_of, find_check, predictions_of
+from utils.launcher.classroom.learners import Learner
+
+__all__ = ["Exercise", "Question", "Room", "Vote", "Where", "count", "sentence_of"]
+
+STUCK_TRIES, STUCK_MINUTES = 3, 10
+ACTIVE_MINUTES = 60
+AHEAD = datetime.timedelta(days=1)  # a clock may be wrong by a time zone
+UNKNOWN = "a mistake this version of the course does not know"
+# Mistakes that the engine names itself.
+GENERAL = {
+    "other signature": "The result is right, but the parameters are not the stub's.",
+    "changes its input": "The function changed what it was given.",
+}
+
+
+@dataclass
+class Exercise:
+    """What the room did with one exercise; learners, not tries, are counted."""
+
+    name: str
+    chapter: str
+    solved: int = 0
+    tried: int = 0  # with a try or a pass
+    opened: int = 0  # the solution was opened before or after
+    hinted: int = 0
+    tries: list[int] = field(default_factory=list)  # of those who tried, until the pass
+    mistakes: Counter = field(default_factory=Counter)  # name -> learners
+
+
+@dataclass
+class Where:
+    """Where a learner is: the exercise tried last, if it is still unsolved."""
+
+    last: datetime.datetime | None = None
+    exercise: str | None = None
+    tries: int = 0
+    minutes: int = 0
+    stuck: bool = False
+    active: bool = False
+    mistake: str | None = None  # named at the last try
+
+
+@dataclass
+class Vote:
+    """A prediction's votes: learners per choice, at first and now."""
+
+    prediction: Prediction
+    chapter: str
+    first: list[int]
+    now: list[int]
+    changed: int = 0
+
+    def right(self, votes: list[int]) -> float:
+        """The share of right votes, from 0 to 1."""
+        return votes[self.prediction.right] / sum(votes) if sum(votes) else 0.0
+
+
+@dataclass
+class Question:
+    """Something to ask the room next, and why."""
+
+    why: str
+    ask: str
+    listen: str = ""
+
+
+@dataclass
+class Room:
+    """All that the page and the tables show."""
+
+    at: datetime.datetime
+    learners: list[Learner]
+    exercises: dict[str, Exercise]
+    where: dict[str, Where]  # by the learner's key
+    votes: list[Vote]
+    solved: dict[str, set[str]]  # by the learner's key
+    questions: list[Question] = field(default_factory=list)
+
+
+def count(learners: list[Learner], at: datetime.datetime) -> Room:
+    """Count everything; `at` is the moment that "now" means, with its time zone."""
+    names = [(name, stem) for stem in chapters() for name in exercises_of(stem)]
+    exercises = {name: Exercise(name, stem) for name, stem in names}
+    votes = [
+        Vote(one, stem, [0] * len(one.choices), [0] * len(one.choices))
+        for stem in chapters()
+        for one in predictions_of(stem)
+    ]
+    room = Room(at, learners, exercises, {}, votes, {})
+    for learner in learners:
+        state = learner.state or {}
+        passed = state.get("passed", {})
+        room.solved[learner.key] = {name for name in exercises if name in passed}
+        room.where[learner.key] = _where(state, exercises, at)
+        for exercise in exercises.values():
+            _count_exercise(exercise, state)
+        for vote in votes:
+            _count_vote(vote, state)
+    room.questions = _questions(room)
+    return room
+
+
+def sentence_of(exercise: str, mistake: str) -> str:
+    """The sentence by which a check names a mistake."""
+    known = {one.name: one.says for one in find_check(exercise).mistakes}
+    return known.get(mistake) or GENERAL.get(mistake, "")
+
+
+def _record(state: dict, name: str) -> dict:
+    return state.get("record", {}).get("exercises", {}).get(name, {})
+
+
+def _count_exercise(exercise: Exercise, state: dict) -> None:
+    entry = _record(state, exercise.name)
+    tries = entry.get("tries", [])
+    solved = exercise.name in state.get("passed", {})
+    exercise.solved += solved
+    exercise.tried += solved or bool(tries)
+    exercise.opened += "solution" in entry
+    exercise.hinted += state.get("hints", {}).get(exercise.name, 0) > 0
+    statuses = [one["status"] for one in tries]
+    if statuses:
+        until = statuses.index("passed") + 1 if "passed" in statuses else len(statuses)
+        exercise.tries.append(until + entry.get("dropped", 0))
+    named = {one["mistake"] for one in tries if one["mistake"]}
+    known = {name if sentence_of(exercise.name, name) else UNKNOWN for name in named}
+    exercise.mistakes.update(known)
+
+
+def _count_vote(vote: Vote, state: dict) -> None:
+    name, choices = vote.prediction.name, len(vote.prediction.choices)
+    first = state.get("predictions", {}).get(name)
+    if first is None or first >= choices:
+        return
+    votes = state.get("record", {}).get("predictions", {}).get(name, {})
+    second = votes.get("second", {}).get("choice", first)
+    second = second if second < choices else first
+    vote.first[first] += 1
+    vote.now[second] += 1
+    vote.changed += first != second
+
+
+# --- where the room is --------------------------------------------------------------
+
+
+def _where(state: dict, exercises: dict, at: datetime.datetime) -> Where:
+    where = Where(last=_last(state, at))
+    if where.last is not None:
+        where.active = abs(at - where.last) <= datetime.timedelta(
+            minutes=ACTIVE_MINUTES
+        )
+    newest = None
+    for name in exercises:
+        for one in _record(state, name).get("tries", []):
+            moment = _moment(one["at"], at)
+            if moment and (newest is None or moment >= newest[0]):
+                newest = (moment, name)
+    if newest is None or newest[1] in state.get("passed", {}):
+        return where
+    entry = _record(state, newest[1])
+    moments = [m for one in entry["tries"] if (m := _moment(one["at"], at))]
+    where.exercise = newest[1]
+    where.tries = len(entry["tries"]) + entry.get("dropped", 0)
+    where.minutes = int((max(moments) - min(moments)).total_seconds() // 60)
+    where.stuck = where.tries >= STUCK_TRIES or where.minutes >= STUCK_MINUTES
+    named = entry["tries"][-1]["mistake"]
+    if named:
+        where.mistake = named if sentence_of(newest[1], named) else UNKNOWN
+    return where
+
+
+def _last(state: dict, at: datetime.datetime) -> datetime.datetime | None:
+    """The last minute in which anything was kept."""
+    record = state.get("record", {})
+    minutes = []
+    for entry in record.get("exercises", {}).values():
+        minutes += [one["at"] for one in entry.get("tries", [])]
+        minutes += [*entry.get("hints", {}).values()]
+        minutes += [entry["opened"]] if "opened" in entry else []
+    for votes in record.get("predictions", {}).values():
+        minutes += [votes[key]["at"] for key in ("first", "second") if key in votes]
+    moments = [moment for text in minutes if (moment := _moment(text, at))]
+    return max(moments, default=None)
+
+
+def _moment(text: str, at: datetime.datetime) -> datetime.datetime | None:
+    """A kept minute; None for one that no clock shows or that has not come yet."""
+    try:
+        moment = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%MZ")
+    except ValueError:
+        return None
+    moment = moment.replace(tzinfo=datetime.UTC)
+    return moment if moment <= at + AHEAD else None
+
+
+# --- what to ask next ---------------------------------------------------------------
+
+
+def _questions(room: Room, most: int = 8) -> list[Question]:
+    """Divided votes first, then mistakes that several share, then where many sit."""
+    return [*_on_votes(room)[:3], *_on_mistakes(room)[:3], *_on_stuck(room)[:2]][:most]
+
+
+def _on_votes(room: Room) -> list[Question]:
+    found = []
+    for vote in room.votes:
+        voters, share = sum(vote.now), vote.right(vote.now)
+        if voters < 3 or share > 0.7:
+            continue
+        wrong = [
+            n if i != vote.prediction.right else -1 for i, n in enumerate(vote.now)
+        ]
+        best = vote.prediction.choices[wrong.index(max(wrong))]
+        advice = (
+            "Let pairs argue it out, then vote again."
+            if share >= 0.3
+            else "Few have it: work through an example first, then vote again."
+        )
+        right = vote.now[vote.prediction.right]
+        why = f"{right} of {voters} have `{vote.prediction.name}` right. {advice}"
+        listen = f"{max(wrong)} chose: {best.text} {best.explanation}"
+        # A vote is best where the room is divided in the middle.
+        found.append(
+            (abs(share - 0.5), Question(why, vote.prediction.question, listen))
+        )
+    return [question for _, question in sorted(found, key=lambda pair: pair[0])]
+
+
+def _on_mistakes(room: Room) -> list[Question]:
+    found = []
+    for exercise in room.exercises.values():
+        for name, learners in exercise.mistakes.most_common():
+            if learners >= 2 and name != UNKNOWN and name not in GENERAL:
+                why = f"{learners} learners made this mistake in `{exercise.name}`."
+                ask = f"How would you see, without the check, this fault: {name}?"
+                listen = sentence_of(exercise.name, name)
+                found.append((learners, Question(why, ask, listen)))
+                break
+    return [question for _, question in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _on_stuck(room: Room) -> list[Question]:
+    at = Counter(where.exercise for where in room.where.values() if where.stuck)
+    found = []
+    for name, learners in at.most_common():
+        if learners < 2:
+            continue
+        tries = [w.tries for w in room.where.values() if w.stuck and w.exercise == name]
+        middle = f"{statistics.median(tries):g} tries in the middle"
+        why = f"{learners} are stuck at `{name}`, with {middle}."
+        ask = "Say in one sentence what it returns, before any code. Then this hint:"
+        found.append(Question(why, ask, find_check(name).hints[0]))
+    return found
