@@ -545,7 +545,8 @@ def build_pointer_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
     d_model = d_vocab + 2 * n_ctx
     W_E, W_pos, W_pointer = torch.eye(d_model).split([d_vocab, n_ctx, n_ctx])
     sharpness = 60.0
-    # Every token matches itself, so its own position is taken out again.
+    # Every token matches itself too. The mask hides where that pointer leads, so at
+    # this sharpness it would do no harm; without it the query keeps its length.
     same_token = sharpness * (W_E.T @ W_E - W_pos.T @ W_pos)
     fetch_position = W_pos.T @ W_pointer
     one_further = sharpness * W_pointer[:-1].T @ W_pos[1:]

@@ -78,11 +78,12 @@ CHECK = Check(
         "token but the position vector that is there in the stream.",
         "Give the fetched positions directions of their own, W_pointer. Second layer: "
         "a query that holds W_pointer[p] scores a key that holds W_pos[p + 1]. In the "
-        "first layer every token also matches itself; a term -W_pos.T @ W_pos takes "
-        "that out.",
-        "`W_QK_0 = 60 * (W_E.T @ W_E - W_pos.T @ W_pos)`, `W_OV_0 = W_pos.T @ "
-        "W_pointer`, `W_QK_1 = 60 * W_pointer[:-1].T @ W_pos[1:]`, `W_OV_1 = 10 * "
-        "W_E.T @ W_E`, and the rest as in `build_induction_model`.",
+        "first layer every token also matches itself. That pointer leads one place "
+        "ahead, which the mask hides: it only takes a share of the attention, and a "
+        "large factor makes up for it.",
+        "`W_QK_0 = 60 * W_E.T @ W_E`, `W_OV_0 = W_pos.T @ W_pointer`, `W_QK_1 = 60 * "
+        "W_pointer[:-1].T @ W_pos[1:]`, `W_OV_1 = 10 * W_E.T @ W_E`, and the rest as "
+        "in `build_induction_model`.",
     ),
     mistakes=(
         Mistake(
