@@ -336,9 +336,10 @@ def copying_score(
 
     The sum of the eigenvalues of the full OV circuit, divided by the sum of their
     absolute values. 1: all are positive; -1: all are negative; near 0: as many point
-    one way as the other. With `centred`, the mean over the vocabulary is first
-    subtracted from W_U: a constant on all logits changes no probability. No text is run
-    through the model.
+    one way as the other. If all eigenvalues are 0, as in a head that writes nothing,
+    the score is 0. With `centred`, the mean over the vocabulary is first subtracted
+    from W_U: a constant on all logits changes no probability. No text is run through
+    the model.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -354,7 +355,7 @@ def copying_score(
     if centred:
         write = write - write.mean(dim=1, keepdim=True)
     eigenvalues = torch.linalg.eigvals(write @ circuit.A)
-    return (eigenvalues.sum().real / eigenvalues.abs().sum()).item()
+    return (eigenvalues.sum().real / eigenvalues.abs().sum().clamp(min=1e-12)).item()
 
 
 def copying_top1(model: TransformerBridge, layer: int, head: int) -> float:

@@ -282,6 +282,7 @@ def test_copying_score_has_its_ends_and_its_null():
         for s in range(12)
     ]
     assert abs(np.mean(null)) < 0.05
+    assert copying_score(with_weights(model, {"W_O": 0 * model.W_O}), 0, 1) == 0
 
 
 def test_positive_eigenvalues_do_not_prove_copying():
@@ -390,7 +391,7 @@ def score_by_traces(model, layer, head, centred=False):
     W_U = model.W_U - model.W_U.mean(1, keepdim=True) if centred else model.W_U
     small = model.W_O[layer, head] @ W_U @ model.W_E @ model.W_V[layer, head]
     values = torch.linalg.eigvals(small.double())
-    return small.trace() / values.abs().sum()
+    return small.trace() / values.abs().sum() if small.any() else 0.0
 
 
 def top1_by_comparison(model, layer, head):

@@ -28,9 +28,14 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ): "Both sums are of squares, so the sign falls out.",
     (
         "copying_score",
-        "return (eigenvalues.sum().real / eigenvalues.abs().sum()).item()"
-        "  ->  return (eigenvalues.sum() / eigenvalues.abs().sum()).item()",
+        "return (eigenvalues.sum().real / eigenvalues.abs().sum().clamp(min=1e-12)).item()"
+        "  ->  return (eigenvalues.sum() / eigenvalues.abs().sum().clamp(min=1e-12)).item()",
     ): "The sum is real but for rounding, and a complex number of that kind is taken.",
+    (
+        "copying_score",
+        "return (eigenvalues.sum().real / eigenvalues.abs().sum().clamp(min=1e-12)).item()"
+        "  ->  return (eigenvalues.sum().real / eigenvalues.abs().sum().clamp(min=1.5e-12)).item()",
+    ): "A bound this small only keeps 0 / 0 away.",
     ("copying_top1", f"{BEST}512)]  ->  {BEST}511)]"): BLOCKS,
     ("copying_top1", f"{BEST}512)]  ->  {BEST}513)]"): BLOCKS,
 }

@@ -8,6 +8,10 @@ import solutions.ch3_one_layer as chapter
 from tests.chapters.wrong_answers import changed, running_first
 from utils.exercises.engine import run_check
 
+SCORE = (
+    "copying_score",
+    "(eigenvalues.sum().real / eigenvalues.abs().sum().clamp(min=1e-12)).item()",
+)
 # (exercise, what stands in the solution, what stands in the wrong answer, its name)
 ONCE_PASSED = {
     "the source at position 3": (
@@ -23,16 +27,19 @@ ONCE_PASSED = {
         "a fixed place",
     ),
     "no sign": (
-        "copying_score",
-        "return (eigenvalues.sum().real / eigenvalues.abs().sum()).item()",
-        "return abs((eigenvalues.sum().real / eigenvalues.abs().sum()).item())",
+        *SCORE,
+        "abs((eigenvalues.sum().real / eigenvalues.abs().sum()).item())",
         "absolute value",
     ),
     "nothing below 0": (
-        "copying_score",
-        "return (eigenvalues.sum().real / eigenvalues.abs().sum()).item()",
-        "return max(0.0, (eigenvalues.sum() / eigenvalues.abs().sum()).real.item())",
+        *SCORE,
+        "max(0.0, (eigenvalues.sum() / eigenvalues.abs().sum()).real.item())",
         "clipped at 0",
+    ),
+    "0 / 0 for a silent head": (
+        *SCORE,
+        "(eigenvalues.sum().real / eigenvalues.abs().sum()).item()",
+        None,
     ),
     "seven tokens in every text": (
         "positional_share",

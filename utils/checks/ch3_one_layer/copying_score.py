@@ -40,6 +40,12 @@ def judge_copying_score(answer) -> None:
                 "built on the way. With 4,096 tokens its eigenvalues take minutes; the "
                 "small matrix of `ov_eigenvalues` has the same ones.",
             )
+    silent = with_weights(model, {"W_O": 0 * model.W_O})
+    expect.true(
+        _without_phase(answer(silent, 0, 0)) == 0,
+        "The eigenvalues of a head that writes nothing are all 0. Its score should be "
+        "0, and 0 divided by 0 is not.",
+    )
 
 
 def _without_phase(value):
@@ -110,7 +116,7 @@ CHECK = Check(
         "vocabulary, so from each row its own mean, before anything else.",
         "`write = circuit.B`, with `centred` minus `write.mean(dim=1, keepdim=True)`. "
         "`values = torch.linalg.eigvals(write @ circuit.A)`. "
-        "`return (values.sum().real / values.abs().sum()).item()`.",
+        "`return (values.sum().real / values.abs().sum().clamp(min=1e-12)).item()`.",
     ),
     mistakes=(
         Mistake(
@@ -168,8 +174,8 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against the eigenvalues of the matrix measured by running two models, "
-        "raw and centred. An eigenvector with a positive eigenvalue is a mixture of "
-        "tokens that raises its own logits."
+        "Checked against the eigenvalues of the matrix measured by running three "
+        "models, raw and centred, and on a head that writes nothing. An eigenvector "
+        "with a positive eigenvalue is a mixture of tokens that raises its own logits."
     ),
 )
