@@ -75,7 +75,7 @@ def _command(folder: Path, port: int) -> list[str]:
         options.append("--allow-root")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab, "COPIES", folder)
-        return lab.jupyter_command(options)
+        return lab.jupyter_command(lab.chapters()[0], options)
 
 
 def _variables(scratch: Path, config: Path) -> dict[str, str]:

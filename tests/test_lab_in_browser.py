@@ -52,5 +52,6 @@ def test_lab_opens_the_chapter_and_asks_nobody(server, page):
     page.wait_for_timeout(6_000)
     assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
     assert browser.outside_requests(page, server) == []
-    assert "--LabApp.news_url=None" in lab.jupyter_command([])
-    assert sys.executable == lab.jupyter_command([])[0]
+    command = lab.jupyter_command(lab.chapters()[0], [])
+    assert "--LabApp.news_url=None" in command
+    assert sys.executable == command[0]

@@ -489,10 +489,69 @@ def test_fresh_leaves_the_other_words_for_jupyter():
     assert lab._split_fresh(["--fresh=ch2"]) == ("ch2", [])
 
 
-def test_the_toolbox_opens_first_once_it_is_there(own_lab):
+@pytest.fixture
+def opened(own_lab, monkeypatch):
+    """Runs `lab` with some words and says what it would open, and with which words."""
+
+    def open_lab(*words: str) -> tuple[str, list[str]]:
+        commands = []
+        monkeypatch.setattr(
+            environment, "run_child", lambda command, *_: commands.append(command)
+        )
+        monkeypatch.setattr(lab, "_switch_off_news", lambda prefix: None)
+        lab.main(list(words))
+        command = commands[0]
+        url = next(word for word in command if "default_url" in word)
+        after = command.index(
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
+        )
+        return url.rpartition("/")[2].split("_")[0], command[after + 1 :]
+
+    return open_lab
+
+
+def test_the_first_chapter_opens_first(opened):
     (lab.CHAPTERS / "ch0_toolbox.ipynb").write_text("{}")
-    command = lab.jupyter_command([])
-    assert "--LabApp.default_url=/lab/tree/ch0_toolbox.ipynb" in command
+    assert opened() == ("ch0", [])
+    assert opened("--no-browser") == ("ch0", ["--no-browser"])
+
+
+def test_the_chapter_that_was_changed_last_opens(opened, own_lab):
+    opened()
+    for name in ("ch3_one_layer", "ch2_zero_layer", "ch3_one_layer"):
+        time.sleep(0.02)
+        (own_lab / f"{name}.ipynb").write_text("my answers")
+        assert opened()[0] == name.split("_")[0]
+
+
+def test_a_chapter_that_an_update_brings_does_not_open_by_itself(opened, own_lab):
+    opened()
+    time.sleep(0.02)
+    (own_lab / "ch2_zero_layer.ipynb").write_text("my answers")
+    for name in ("ch0_toolbox", "ch7_real_models"):
+        (lab.CHAPTERS / f"{name}.ipynb").write_text("{}")
+    assert opened()[0] == "ch2"
+    assert (own_lab / "ch7_real_models.ipynb").exists()
+
+
+@pytest.mark.parametrize("name", ["ch3", "ch3_one_layer", "ch3_one_layer.ipynb"])
+def test_a_named_chapter_opens(opened, name):
+    assert opened(name) == ("ch3", [])
+    assert opened(name, "--port=1") == ("ch3", ["--port=1"])
+    assert opened("--port", "1") == ("ch2", ["--port", "1"])
+
+
+def test_a_renewed_chapter_opens(opened):
+    assert opened("--fresh", "ch3", "--port=1") == ("ch3", ["--port=1"])
+    assert opened("--fresh", "ch3", "ch2") == ("ch2", [])
+
+
+def test_an_unknown_chapter_is_told_before_anything_is_laid(opened, own_lab):
+    with pytest.raises(
+        environment.Problem, match="^There is no chapter 'ch9'; .*ch3.$"
+    ):
+        opened("ch9")
+    assert not own_lab.exists()
 
 
 # --- doctor -------------------------------------------------------------------------

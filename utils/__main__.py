@@ -13,12 +13,13 @@ TOO_NEW = (3, 15)
 # Command, the file that answers it, whether it needs the environment, what help says.
 # Files outside `utils` are reached late, by name, and listed only where they exist.
 COMMANDS = (
-    ("lab", "utils/launcher/lab.py", True, "open JupyterLab on your first chapter"),
+    ("lab", "utils/launcher/lab.py", True, "open JupyterLab where you last worked"),
+    ("lab ch3", "utils/launcher/lab.py", True, "open it on that chapter"),
     (
         "lab --fresh ch2",
         "utils/launcher/lab.py",
         True,
-        "set your copy aside, lay a new",
+        "set your copy aside, lay a new one",
     ),
     (
         "test",

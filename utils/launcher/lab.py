@@ -1,4 +1,4 @@
-"""`python3 -m utils lab`: lays the learner's copies and opens JupyterLab on them.
+"""`python3 -m utils lab [ch3]`: lays the learner's copies and opens JupyterLab on them.
 
 Called by `utils/__main__.py`. Chapters are copied into git-ignored `my_chapters/`, so
 that an update of the course never collides with someone's answers.
@@ -14,7 +14,15 @@ from pathlib import Path
 from utils.launcher import environment
 from utils.launcher.environment import ROOT, Problem
 
-__all__ = ["chapters", "fresh", "jupyter_command", "lay_missing", "main"]
+__all__ = [
+    "chapters",
+    "find_chapter",
+    "fresh",
+    "jupyter_command",
+    "last_changed",
+    "lay_missing",
+    "main",
+]
 
 CHAPTERS = ROOT / "chapters"
 COPIES = ROOT / "my_chapters"
@@ -22,10 +30,17 @@ ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
 def main(argv: list[str]) -> int:
-    """Lay missing chapters, then run JupyterLab until it is closed."""
-    name, rest = _split_fresh(argv)
-    if name is not None:
-        print(fresh(name))
+    """Lay missing chapters, then run JupyterLab until it is closed.
+
+    It opens the chapter named in the first word or after `--fresh`, else the one whose
+    copy was changed last. Raises Problem for a chapter that is not there.
+    """
+    renewed, rest = _split_fresh(argv)
+    name, rest = _split_chapter(rest)
+    chapter = None if name is None else find_chapter(name)
+    if renewed is not None:
+        print(fresh(renewed))
+        chapter = chapter or find_chapter(renewed)
     laid = lay_missing()
     if laid:
         print("Laid into my_chapters: " + ", ".join(path.stem for path in laid))
@@ -37,7 +52,9 @@ def main(argv: list[str]) -> int:
         )
     _switch_off_news(Path(sys.prefix))
     return environment.run_child(
-        jupyter_command(rest), environment.child_environment(), COPIES
+        jupyter_command(chapter or last_changed(), rest),
+        environment.child_environment(),
+        COPIES,
     )
 
 
@@ -49,20 +66,38 @@ def chapters() -> list[Path]:
     return found
 
 
-def lay_missing() -> list[Path]:
-    """Copy each chapter the learner does not have yet; returns the new copies."""
-    COPIES.mkdir(exist_ok=True)
-    missing = [path for path in chapters() if not (COPIES / path.name).exists()]
-    return [_lay(path) for path in missing]
-
-
-def fresh(name: str) -> str:
-    """Set the learner's copy of a chapter aside, lay a new one, say what was done."""
+def find_chapter(name: str) -> Path:
+    """The chapter called "ch3", "ch3_one_layer" or by its file's name."""
     matching = [p for p in chapters() if name in (p.stem, p.stem.split("_")[0], p.name)]
     if not matching:
         names = ", ".join(path.stem.split("_")[0] for path in chapters())
         raise Problem(f"There is no chapter {name!r}; these exist: {names}.")
-    chapter = matching[0]
+    return matching[0]
+
+
+def last_changed() -> Path:
+    """The chapter whose copy was changed last; of equal ones the first."""
+    return max(chapters(), key=_changed)
+
+
+def lay_missing() -> list[Path]:
+    """Copy each chapter the learner does not have yet; returns the new copies.
+
+    Nobody has worked on these, so they count as changed no later than any other copy.
+    """
+    COPIES.mkdir(exist_ok=True)
+    missing = [path for path in chapters() if not (COPIES / path.name).exists()]
+    others = [_changed(path) for path in chapters() if path not in missing]
+    when = min(others, default=time.time_ns())
+    laid = [_lay(path) for path in missing]
+    for copy in laid:
+        os.utime(copy, ns=(when, when))
+    return laid
+
+
+def fresh(name: str) -> str:
+    """Set the learner's copy of a chapter aside, lay a new one, say what was done."""
+    chapter = find_chapter(name)
     COPIES.mkdir(exist_ok=True)
     copy = COPIES / chapter.name
     if not copy.exists():
@@ -73,15 +108,14 @@ def fresh(name: str) -> str:
     return f"Laid {chapter.stem} anew; your copy is now my_chapters/{kept.name}."
 
 
-def jupyter_command(rest: list[str]) -> list[str]:
-    """The command that opens the first chapter; `rest` may override all of it."""
-    first = chapters()[0].name
+def jupyter_command(chapter: Path, rest: list[str]) -> list[str]:
+    """The command that opens a chapter's copy; `rest` may override all of it."""
     return [
         sys.executable,
         "-m",
         "jupyterlab",
         f"--ServerApp.root_dir={COPIES}",
-        f"--LabApp.default_url=/lab/tree/{first}",
+        f"--LabApp.default_url=/lab/tree/{chapter.name}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *rest,
@@ -98,6 +132,18 @@ def _split_fresh(argv: list[str]) -> tuple[str | None, list[str]]:
                 raise Problem("Say which chapter, for example: lab --fresh ch2.")
             return argv[i + 1], argv[:i] + argv[i + 2 :]
     return None, argv
+
+
+def _split_chapter(argv: list[str]) -> tuple[str | None, list[str]]:
+    """Take a chapter's name out of the words, which only the first can be."""
+    if argv and not argv[0].startswith("-"):
+        return argv[0], argv[1:]
+    return None, argv
+
+
+def _changed(chapter: Path) -> int:
+    """When the learner's copy of a chapter was last written, in ns."""
+    return (COPIES / chapter.name).stat().st_mtime_ns
 
 
 def _lay(chapter: Path) -> Path:
