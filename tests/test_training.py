@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
-from utils.training import checkpoint, display
+from utils.training import display
 from utils.training.checkpoint import CheckpointError
 from utils.training.config import TrainConfig, TrainingError
 from utils.training.losses import unembedded_cross_entropy
@@ -365,7 +365,7 @@ def test_writing_that_breaks_off_leaves_the_old_checkpoint(tmp_path, monkeypatch
     def full_disk(number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         run(checkpoint=path)
     assert path.read_bytes() == before

@@ -20,12 +20,13 @@ import datetime
 import json
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from utils.text.whole import write_whole
 
 __all__ = [
     "MOST_TRIES",
@@ -79,7 +80,7 @@ def update_state(change: Callable[[dict], None]) -> None:
             passed = dict(state["passed"])
             change(state)
             state["passed"] = {**state["passed"], **passed}
-            _write(path, state)
+            write_whole(path, json.dumps(state, indent=1).encode())
     except (OSError, Timeout) as error:
         warnings.warn(
             f"Your progress could not be saved in {path} ({error}). "
@@ -283,16 +284,3 @@ def _count(value) -> bool:
 
 def _short(value) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
-
-
-def _write(path: Path, state: dict) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(state, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -6,12 +6,13 @@ old or damaged is made anew, and a folder that cannot be written costs only the 
 
 import contextlib
 import hashlib
-import os
-import tempfile
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
+from utils.text.whole import write_whole
 
 __all__ = ["FOLDER", "remembered"]
 
@@ -35,7 +36,8 @@ def remembered(
         return _checked(np.load(file, allow_pickle=False))
     numbers = make()
     with contextlib.suppress(OSError):
-        _write(file, numbers)
+        # In one step, as several notebooks may begin at once.
+        write_whole(file, _as_bytes(numbers))
     return numbers
 
 
@@ -51,14 +53,7 @@ def _digest(numbers: np.ndarray) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(numbers.tobytes()).digest(), dtype=np.int32)
 
 
-def _write(file: Path, numbers: np.ndarray) -> None:
-    """In one step, as several notebooks may begin at once."""
-    file.parent.mkdir(exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".new")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, np.concatenate([numbers, _digest(numbers)]))
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _as_bytes(numbers: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.concatenate([numbers, _digest(numbers)]))
+    return stream.getvalue()

@@ -6,7 +6,6 @@ depends on, with a checksum, and says to which run it belongs.
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from utils.text.whole import write_whole
 from utils.training.config import TrainConfig
 
 __all__ = [
@@ -95,13 +95,7 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     torch.save(content, buffer)
     payload = buffer.getvalue()
     seal = hashlib.sha256(payload).hexdigest().encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(MAGIC + seal + payload)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    write_whole(path, MAGIC + seal + payload)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from utils.text.tokenizer import load_tokenizer
+from utils.text.whole import write_whole
 from utils.training.records import Record
 from utils.widgets.parts import learner_call
 from utils.widgets.typed import Ask, token_strings
@@ -156,10 +157,8 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
     tensors = {f"values.{name}": value for name, value in snapshot.values.items()}
     if snapshot.attention is not None:
         tensors["attention"] = snapshot.attention.contiguous()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{snapshot.step:07d}.part"
-    safetensors.torch.save_file(tensors, part)
-    part.replace(part.with_suffix(".safetensors"))
+    path = folder / f"{snapshot.step:07d}.safetensors"
+    write_whole(path, safetensors.torch.save(tensors))
 
 
 def kept_snapshots(folder: Path) -> list[Snapshot]:

@@ -1,0 +1,29 @@
+"""Files that are written whole or not at all.
+
+`remembered.py`, checkpoints, snapshots and the learner's progress are written by it.
+The launcher has lines of its own for this: it works before anything is installed.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["write_whole"]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write so that at any moment `path` holds either the old or the new content.
+
+    The folder is made if it is missing. Raises OSError where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(".new", prefix=path.name, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
