@@ -26,7 +26,12 @@ AT_TOP = {
     "tests",
 }
 # These look upward late and by name; nothing that judges an answer may use them.
-UPWARD = {"utils.__main__", "utils.exercises.engine", "utils.exercises.sync"}
+UPWARD = {
+    "utils.__main__",
+    "utils.exercises.engine",
+    "utils.exercises.sync",
+    "utils.launcher.classroom.answers",  # runs learners' cells, whatever they import
+}
 OURS = {"utils", "solutions", "chapters", "tests"}
 LOADERS = {
     "import_module",
