@@ -19,6 +19,7 @@ CHECKED = "nbval-check-output"
 MOST_CELLS, MOST_BYTES = 120, 150_000
 MOST_LINES, USUAL_LINES, USUAL_SHARE = 40, 26, 0.9
 LEAST_PROSE = 0.4
+FORMULA = re.compile(r"\$\$.+?\$\$|\$[^$\n ][^$\n]*\$", re.DOTALL)
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w|[A-Z]:\\+(?:Users|Temp)"
 )
@@ -194,6 +195,49 @@ def test_chapter_is_a_valid_notebook(path):
 
     nbformat.validate(nbformat.read(path, as_version=4))
     assert path.stat().st_size <= MOST_BYTES
+
+
+# --- Formulas stand beside the code -------------------------------------------------
+
+WITH_FORMULAS = [path for path in CHAPTERS if re.match(r"ch[1345]_", path.stem)]
+
+
+def exercises_without_formula(notebook: dict) -> Iterator[str]:
+    """Exercises in whose section (from ## to ##) no prose holds a formula."""
+    found, waiting = False, []
+    for cell in notebook["cells"]:
+        source = text(cell)
+        if cell["cell_type"] == "markdown":
+            bare = re.sub(r"^```.*?^```|`[^`]*`", "", source, flags=re.M | re.S)
+            # A heading in the middle of a cell belongs to what follows it.
+            above, *below = re.split(r"^## ", bare, flags=re.MULTILINE)
+            found |= bool(FORMULA.search(above))
+            if below:
+                yield from [] if found else waiting
+                found, waiting = bool(FORMULA.search(below[-1])), []
+        elif source.startswith("@exercise"):
+            waiting.append(re.search(r"def (\w+)", source)[1])
+    yield from [] if found else waiting
+
+
+@pytest.mark.parametrize("path", WITH_FORMULAS, ids=lambda path: path.stem)
+def test_every_exercise_has_a_formula_in_its_section(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert list(exercises_without_formula(notebook)) == []
+
+
+def test_an_exercise_without_a_formula_is_found():
+    stub = code("@exercise\ndef f(x):\n    ...", "stub")
+    prose_only = markdown("It costs `$5` or $6, no formula.\n", "words")
+    formula = markdown("Here is $a^2$.\n\n## Next", "formula")
+    for cells, missing in (
+        ([prose_only, stub], ["f"]),
+        ([formula, stub], ["f"]),
+        ([prose_only, stub, formula], []),
+        ([formula, stub, markdown("$$x$$", "late")], []),
+        ([markdown("## A $a$", "a"), stub, markdown("## B", "b"), stub], ["f"]),
+    ):
+        assert list(exercises_without_formula(with_cells(*cells))) == missing
 
 
 # --- The rules at work --------------------------------------------------------------

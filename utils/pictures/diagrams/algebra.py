@@ -194,7 +194,7 @@ def virtual_head(
         "W_{E} · W_{OV} of " + a + " · W_{OV} of " + b + " · W_{U}",
     )
     sheet.note(
-        "rows are destinations, columns sources; a darker cell is more attention"
+        "rows are destinations, columns sources; a stronger cell is more attention"
     )
     far = np.unravel_index(both.argmax(), both.shape)
     return sheet.picture(

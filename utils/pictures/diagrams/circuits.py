@@ -95,7 +95,7 @@ def induction_circuit(
     sheet.text(
         18,
         58,
-        f"2. head {b}, from position {position}: {number(weight)} of its attention is",
+        f"2. head {b}, from position {position}: {weight:.2f} of its attention is",
         13,
         "start",
         "head-line",
@@ -124,7 +124,7 @@ def induction_circuit(
     sheet.text(
         18,
         342,
-        f"1. head {a}, from position {after}: {number(told)} of its attention is on",
+        f"1. head {a}, from position {after}: {told:.2f} of its attention is on",
         13,
         "start",
         "qk-line",

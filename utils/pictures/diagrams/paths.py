@@ -41,7 +41,8 @@ def paths_to_logit(
     out = cut(visible(output), 220, 15, mono=True)
     sheet = Sheet(title or f"Paths to the logit of {out}", 96 + 34 * rows)
     largest = float(np.abs([*values[shown], values[rest].sum()]).max()) or 1.0
-    zero, reach = 520.0, 90.0
+    both = min(*values[shown], values[rest].sum(), 0) < 0
+    zero, reach = (520.0, 90.0) if both else (420.0, 190.0)
     for x, words in ((64, "from"), (240, "path"), (zero, "adds to the logit")):
         sheet.text(x, 56, words, 12, ink="muted")
     sheet.line([(zero, 64), (zero, 68 + 34 * rows)], "faint", 1)

@@ -223,12 +223,13 @@ class Sheet:
         shown = {
             place: fitting(value, cell - 2) for place, value in np.ndenumerate(values)
         }
+        widest = max(text_width(words, 13) for words in shown.values())
+        size = 13 if widest <= cell - 2 else 11
         for (row, column), words in shown.items():
             value = values[row, column]
             color = f"{role}-line" if value >= 0 else "head-line"
             left, upper, share = x + column * cell, y + row * cell, scale * abs(value)
             self.bar(left, upper, cell, cell, color, share)
-            size = 13 if text_width(words, 13) <= cell - 2 else 11
             foot = upper + cell / 2 + size * 0.35
             on = f"{color}:{share:.3f}"
             self.text(left + cell / 2, foot, words, size, on=on)
