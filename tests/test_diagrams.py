@@ -6,122 +6,18 @@ they can become, so nothing here trusts the sheet they were drawn on.
 
 import re
 import xml.etree.ElementTree as ElementTree
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import torch
 
+from tests import drawn
+from tests.drawn import DRAWN, HOSTILE, cfg, normal, pattern
 from utils import prelude
 from utils.pictures import diagrams
 from utils.pictures.diagrams.ink import ROLES, cut, number, text_width
 
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = [
-    "</script>",
-    "<b>",
-    '"&',
-    "\n",
-    "",
-    "数据",
-    "a" * 60,
-    " x",
-    "]]>",
-    "{",
-    "_{E}",
-    "y",
-]
-
-
-def cfg(layers=1, heads=8, model=256, head=32, vocab=4096):
-    return SimpleNamespace(
-        n_layers=layers, n_heads=heads, d_model=model, d_head=head, d_vocab=vocab
-    )
-
-
-def pattern(n: int, seed: int = 0):
-    scores = torch.rand(n, n, generator=torch.Generator().manual_seed(seed)) * 6
-    hidden = torch.ones(n, n).triu(1).bool()
-    return scores.masked_fill(hidden, -1e9).softmax(-1)
-
-
-def normal(*shape: int, seed: int = 0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def induction(tokens, n_before=4):
-    """A row in which the last token stood `n_before` places earlier."""
-    n = len(tokens)
-    return diagrams.induction_circuit(
-        tokens, pattern(n), pattern(n, 1), n - 1, ("0.11", "1.10")
-    )
-
-
-REPEATED = [*HOSTILE[:6], *HOSTILE[:6]]
-DRAWN = {
-    "no layer": lambda: diagrams.model_diagram(cfg(0, 0)),
-    "one head": lambda: diagrams.model_diagram(cfg(1, 1, 64, 64, 100)),
-    "one layer": lambda: diagrams.model_diagram(cfg()),
-    "two layers": lambda: diagrams.model_diagram(cfg(2, 12, 768, 64, 50_257)),
-    "four layers": lambda: diagrams.model_diagram(cfg(4, 128, 12_288, 128, 250_000)),
-    "own title": lambda: diagrams.model_diagram(cfg(), "<b>" * 60),
-    "bus": lambda: diagrams.stream_bus(cfg(2, 8, 12_288, 128), "0.11", "1.10"),
-    "halves": lambda: diagrams.head_halves(cfg(2, 8, 12_288, 128), "1.10"),
-    "halves, small": lambda: diagrams.head_halves(cfg(1, 1, 4, 2), "h"),
-    "tensor product": lambda: diagrams.tensor_product(
-        pattern(3), normal(3, 2), normal(2, 2)
-    ),
-    "tensor product, large": lambda: diagrams.tensor_product(
-        pattern(5), -90 * normal(5, 4), normal(4, 3)
-    ),
-    "product": lambda: diagrams.product(normal(3, 2), normal(2, 4)),
-    "product, large": lambda: diagrams.product(
-        99 * normal(5, 5), normal(5, 5), ["W_{E}" * 9, "b", "<c>"], "t", "note " * 60
-    ),
-    "virtual head": lambda: diagrams.virtual_head(pattern(9), pattern(9, 1)),
-    "virtual head, long": lambda: diagrams.virtual_head(
-        pattern(40), pattern(40, 1), ("0.11" * 9, "1.10")
-    ),
-    "two patterns": lambda: diagrams.pattern_pair(
-        torch.stack([pattern(12), pattern(12, 1)]), HOSTILE, ["0.1", "0.2"], "Two", "n"
-    ),
-    "two long patterns": lambda: diagrams.pattern_pair(
-        [pattern(24), pattern(24, 1)], [*HOSTILE, *HOSTILE], ["a" * 99, "b"], "Two"
-    ),
-    "paths": lambda: diagrams.paths_to_logit(
-        ["direct", "0.0", "0.1"], HOSTILE[:3], torch.tensor([1.0, -2, 0]), "<b>"
-    ),
-    "many paths": lambda: diagrams.paths_to_logit(
-        ["direct", *(f"0.{i}" for i in range(30))],
-        ["a" * 40] * 31,
-        -99 * normal(31),
-        "b" * 80,
-    ),
-    "lattice": lambda: diagrams.path_lattice(8, [(), ("0.3", "1.2"), ("1.7",)]),
-    "lattice, one head": lambda: diagrams.path_lattice(1, [("0.0",)]),
-    "lattice, unlit": lambda: diagrams.path_lattice(12),
-    "compositions": lambda: diagrams.compositions("0.11", "1.10"),
-    "compositions, scored": lambda: diagrams.compositions(
-        "0.1", "1.2" * 30, {"Q": 0.01, "K": 0.2, "V": -0.031}
-    ),
-    "induction": lambda: induction(REPEATED),
-    "induction, long": lambda: induction([*"abcdefghijklmnopqrstuvwxyz" * 2]),
-    "induction, short": lambda: induction(["a", "a"]),
-    "bigram and copy": lambda: diagrams.bigram_and_copy(
-        "a" * 30, "<b>", -123.4, "</script>", "0.3", 7.1, 0.32
-    ),
-    "token flow": lambda: diagrams.token_flow(
-        HOSTILE[:8], [100_000 + i for i in range(8)], normal(8, 256)
-    ),
-    "token flow, one": lambda: diagrams.token_flow(["a"], [0], normal(1, 3)),
-    "strips": lambda: diagrams.curve_strips(
-        range(100),
-        {"<loss>": normal(100), "b" * 60: -1000 * normal(100).abs()},
-        (40, 60),
-    ),
-    "strips, flat": lambda: diagrams.curve_strips(
-        [0, 5000], {str(i): [0.0, 0.0] for i in range(6)}, (0, 9)
-    ),
-}
 
 
 @pytest.fixture(scope="module", params=DRAWN)
@@ -408,5 +304,45 @@ def test_numbers_and_words_are_cut_to_their_room():
 def test_every_function_is_drawn_here_and_the_prelude_brings_them():
     assert prelude.diagrams is diagrams
     functions = {n for n in diagrams.__all__ if n != "Diagram"}
-    source = open(__file__, encoding="utf-8").read().split("@pytest.fixture")[0]
+    source = Path(drawn.__file__).read_text(encoding="utf-8")
     assert {n for n in functions if f"diagrams.{n}(" in source} == functions
+
+
+# --- In a browser, with the fonts of this computer ----------------------------------
+
+MEASURE = """svgs => svgs.flatMap((svg, i) => {
+    const card = svg.getBoundingClientRect();
+    const texts = [...svg.querySelectorAll("text")].map(t => [
+        t.textContent, t.getBoundingClientRect()]);
+    const faults = [];
+    texts.forEach(([words, a], j) => {
+        if (a.left < card.left || a.right > card.right || a.top < card.top
+            || a.bottom > card.bottom) faults.push([i, words, "leaves the picture"]);
+        for (const [other, b] of texts.slice(0, j)) {
+            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+            // A line's box is higher than its letters.
+            if (wide > 1 && high > 5) faults.push([i, words, "over " + other]);
+        }
+    });
+    return faults;
+})"""
+PAPERS = """theme => {
+    document.body.dataset.jpThemeLight = theme;
+    const cards = [...document.querySelectorAll("svg.course-diagram > [data-card]")];
+    return [...new Set(cards.map(card => getComputedStyle(card).fill))];
+}"""
+
+
+@pytest.mark.slow
+def test_a_browser_draws_words_apart_and_follows_the_theme(page):
+    shown = "".join(draw().html for draw in DRAWN.values())
+    page.set_content(f"<body style='width:700px'>{shown}</body>")
+    assert page.locator("svg.course-diagram").evaluate_all(MEASURE) == []
+    assert page.evaluate(PAPERS, "true") == ["rgb(255, 255, 255)"]
+    assert page.evaluate(PAPERS, "false") == ["rgb(21, 25, 30)"]
+    page.evaluate("delete document.body.dataset.jpThemeLight")
+    page.emulate_media(color_scheme="dark")
+    fill = "card => getComputedStyle(card).fill"
+    card = page.locator("svg.course-diagram > [data-card]").first
+    assert card.evaluate(fill) == "rgb(21, 25, 30)"
