@@ -4,8 +4,10 @@ The words are found again in the finished SVG, with their own estimate of how wi
 they can become, so nothing here trusts the sheet they were drawn on.
 """
 
+import base64
 import re
 import xml.etree.ElementTree as ElementTree
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -155,22 +157,22 @@ def test_it_says_what_it_shows(diagram):
 
 def test_it_is_small_and_carries_no_script(diagram):
     assert len(diagram.html.encode()) < 60_000
-    assert "<script" not in diagram.html.lower() and "http" not in diagram.html.replace(
-        "http://www.w3.org/2000/svg", ""
-    )
-    assert "nan" not in diagram.svg and "inf" not in re.sub(
-        r"[a-z]inf|inf[a-z]", "", diagram.svg
-    )
+    for page in (diagram.html, diagram.svg):
+        assert "<script" not in page.lower()
+        assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    for attribute in ("x", "y", "width", "height", "d", "points"):
+        assert not re.search(rf' {attribute}="[^"]*(nan|inf)', diagram.svg)
 
 
-def test_both_themes_are_in_it(diagram):
+def test_the_image_holds_the_svg_and_its_words(diagram):
+    (image,) = re.findall("<img .*>", diagram.html)
+    source = re.search('base64,([^"]*)"', image)[1]
+    assert base64.b64decode(source).decode() == diagram.svg
+    assert f'alt="{escape(diagram.description)}"' in image
     style = ElementTree.fromstring(diagram.svg).find(f"{SVG}style").text
-    assert "prefers-color-scheme:dark" in style
-    for theme, value in (("true", 0), ("false", 1)):
-        rule = re.search(
-            rf'\[data-jp-theme-light="{theme}"\][^{{]*{{([^}}]*)}}', style
-        )[1]
-        assert f"--cd-paper:{ROLES['paper'][value]};" in rule
+    dark = style[style.index("prefers-color-scheme:dark") :]
+    assert f"--cd-paper:{ROLES['paper'][0]};" in style.split("@media")[0]
+    assert f"--cd-paper:{ROLES['paper'][1]};" in dark
 
 
 # --- Each says the numbers it was given ---------------------------------------------
@@ -183,7 +185,8 @@ def said(diagram) -> str:
 def test_hostile_tokens_are_words_and_nothing_else():
     shown = diagrams.token_flow(HOSTILE[:5], range(5), normal(5, 2))
     assert "</script>" in said(shown) and "<b>" in said(shown)
-    assert "</script" not in shown.svg and "<b>" not in shown.svg
+    for page in (shown.svg, shown.html):
+        assert "</script" not in page and "<b>" not in page
     assert "&lt;/script&gt;" in shown.svg
 
 
@@ -327,22 +330,26 @@ MEASURE = """svgs => svgs.flatMap((svg, i) => {
     });
     return faults;
 })"""
-PAPERS = """theme => {
+SCHEMES = """theme => {
     document.body.dataset.jpThemeLight = theme;
-    const cards = [...document.querySelectorAll("svg.course-diagram > [data-card]")];
-    return [...new Set(cards.map(card => getComputedStyle(card).fill))];
+    const shown = [...document.querySelectorAll("img.course-diagram")];
+    return [...new Set(shown.map(image => getComputedStyle(image).colorScheme))];
 }"""
 
 
 @pytest.mark.slow
 def test_a_browser_draws_words_apart_and_follows_the_theme(page):
-    shown = "".join(draw().html for draw in DRAWN.values())
-    page.set_content(f"<body style='width:700px'>{shown}</body>")
-    assert page.locator("svg.course-diagram").evaluate_all(MEASURE) == []
-    assert page.evaluate(PAPERS, "true") == ["rgb(255, 255, 255)"]
-    assert page.evaluate(PAPERS, "false") == ["rgb(21, 25, 30)"]
-    page.evaluate("delete document.body.dataset.jpThemeLight")
-    page.emulate_media(color_scheme="dark")
+    made = [draw() for draw in DRAWN.values()]
+    page.set_content("".join(diagram.svg for diagram in made))
+    svgs = page.locator("svg")
+    assert svgs.count() == len(made) and svgs.evaluate_all(MEASURE) == []
     fill = "card => getComputedStyle(card).fill"
-    card = page.locator("svg.course-diagram > [data-card]").first
+    card = page.locator("svg > [data-card]").first
+    assert card.evaluate(fill) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="dark")
     assert card.evaluate(fill) == "rgb(21, 25, 30)"
+    page.set_content("".join(diagram.html for diagram in made))
+    sizes = "images => images.filter(i => !i.naturalWidth || i.width > 700).length"
+    assert page.locator("img").evaluate_all(sizes) == 0
+    assert page.evaluate(SCHEMES, "true") == ["light"]
+    assert page.evaluate(SCHEMES, "false") == ["dark"]

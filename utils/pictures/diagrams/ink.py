@@ -12,6 +12,7 @@ __all__ = [
     "SCRIPT",
     "SCRIPT_SIZE",
     "STYLE",
+    "THEMES",
     "cut",
     "fitting",
     "matrix",
@@ -41,25 +42,31 @@ ROLES: dict[str, tuple[str, str]] = {
 
 
 def _style() -> str:
-    """The colours as classes, in the page's theme."""
+    """The colours as classes, for a light page and for a dark one."""
 
     def colors(theme: int) -> str:
         return "".join(f"--cd-{name}:{pair[theme]};" for name, pair in ROLES.items())
 
-    light, dark, me = colors(0), colors(1), ".course-diagram"
-    rules = [
-        f"{me}{{{light}color-scheme:light dark}}",
-        f"@media (prefers-color-scheme:dark){{{me}{{{dark}}}}}",
-        f'[data-jp-theme-light="true"] {me},.vscode-light {me}{{{light}}}',
-        f'[data-jp-theme-light="false"] {me},.vscode-dark {me}{{{dark}}}',
-    ]
+    rules = [f"svg{{{colors(0)}color-scheme:light dark}}"]
+    rules += [f"@media (prefers-color-scheme:dark){{svg{{{colors(1)}}}}}"]
     for name in ROLES:
-        rules.append(f"{me} .f-{name}{{fill:var(--cd-{name})}}")
-        rules.append(f"{me} .s-{name}{{stroke:var(--cd-{name})}}")
+        rules.append(f".f-{name}{{fill:var(--cd-{name})}}")
+        rules.append(f".s-{name}{{stroke:var(--cd-{name})}}")
     return "".join(rules)
 
 
 STYLE = _style()
+# A picture asks for the colours of the page; where a notebook has a theme of its own,
+# the element that holds the picture is told of it.
+THEMES = "".join(
+    f"{page} .course-diagram{{color-scheme:{scheme}}}"
+    for page, scheme in (
+        ('[data-jp-theme-light="true"]', "light"),
+        ('[data-jp-theme-light="false"]', "dark"),
+        (".vscode-light", "light"),
+        (".vscode-dark", "dark"),
+    )
+)
 _NARROW = set("iljtfrI.,:;'|!()[]{} /\\`·-")
 _BROAD = set("mwMWQOG@%&⊗×+=<>→")
 SCRIPT = re.compile(r"([_^])\{([^}]*)\}")

@@ -2,9 +2,11 @@
 
 A colour says what a thing is (`ink.ROLES`) and is the same in every diagram. The
 colours follow the page: JupyterLab's and VS Code's themes, else what the reader's
-system asks for. A viewer that drops the style sheet shows the light colours.
+system asks for. A viewer that drops the style sheet shows the light colours. The
+notebook holds it as an image, which a reopened notebook that nobody trusts shows too.
 """
 
+import base64
 from collections.abc import Sequence
 from html import escape
 
@@ -15,6 +17,7 @@ from utils.pictures.diagrams.ink import (
     SCRIPT,
     SCRIPT_SIZE,
     STYLE,
+    THEMES,
     cut,
     fitting,
     text_width,
@@ -35,7 +38,12 @@ class Diagram:
     def __init__(self, svg: str, description: str):
         self.svg = svg
         self.description = description
-        self.html = f'<div style="max-width:{WIDTH}px">{svg}</div>'
+        source = base64.b64encode(svg.encode()).decode()
+        self.html = (
+            f'<style>{THEMES}</style><img class="course-diagram" width="{WIDTH}" '
+            f'style="max-width:100%" alt="{escape(description)}" '
+            f'src="data:image/svg+xml;base64,{source}">'
+        )
 
     def __repr__(self) -> str:
         return self.description
@@ -255,7 +263,7 @@ class Sheet:
         """The finished diagram. The title is part of what is read aloud."""
         label = escape(f"{self.title}. {description}")
         svg = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="course-diagram" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" '
             f'viewBox="0 0 {WIDTH} {self.height}" width="{WIDTH}" '
             f'height="{self.height}" role="img" aria-label="{label}" '
             'style="max-width:100%;height:auto" '
