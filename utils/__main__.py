@@ -33,6 +33,12 @@ COMMANDS = (
         False,
         "say what is missing, with fixes",
     ),
+    (
+        "fetch smollm2",
+        "utils/launcher/fetch.py",
+        True,
+        "bring a real language model for chapter 7",
+    ),
     ("train NAME", "utils/training/recipes.py", True, "train a shipped model again"),
     (
         "hint NAME",

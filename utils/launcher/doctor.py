@@ -70,6 +70,7 @@ def findings() -> Iterator[Finding]:
     yield from _extensions()
     yield _tokenizer()
     yield from _weights(ROOT / "utils" / "assets" / "models")
+    yield _real_model()
     yield _progress()
     yield _browser()
 
@@ -205,6 +206,21 @@ def _weights(folder: Path) -> Iterator[Finding]:
             yield Finding(f"{what}: intact, {len(data) / 2**20:.1f} MB")
         else:
             yield Finding(f"{what}: damaged", DOWNLOAD_AGAIN)
+
+
+def _real_model() -> Finding:
+    """Whether chapter 7 has its language model."""
+    bring = "python3 -m utils fetch smollm2"
+    try:
+        from utils.models.real import folder_of, is_whole
+    except ImportError:
+        return Finding("real model: cannot be looked for", INSTALL_AGAIN)
+    if is_whole("smollm2"):
+        return Finding("real model smollm2: intact")
+    if folder_of("smollm2").exists():
+        return Finding("real model smollm2: damaged", f"run: {bring}")
+    what = "real model smollm2: not fetched; chapter 7 then uses a small one"
+    return Finding(what, f"with a network, run: {bring}", note=True)
 
 
 def _in(folder: Path, ending: str) -> Iterator[Path]:

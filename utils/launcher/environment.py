@@ -18,6 +18,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from utils.launcher.problems import Problem, sentence_for
+
 __all__ = [
     "ROOT",
     "VENV",
@@ -32,75 +34,13 @@ __all__ = [
     "sentence_for",
     "state",
     "venv_python",
+    "watch",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 INPUTS = ("requirements.txt", ".constraints.txt", "pyproject.toml")
-
-# What operating systems, pip and venv write, and the sentence it stands for. The order
-# matters: a missing network makes pip also say "no matching distribution".
-SENTENCES = (
-    (
-        ("no space left on device", "errno 28", "not enough space on the disk"),
-        "The disk is full; free about 3 GB and start again, the environment is then "
-        "repaired.",
-    ),
-    (
-        ("read-only file system", "errno 30", "permission denied", "access is denied"),
-        "This folder cannot be written to; copy the course to a folder of your own "
-        "and start there.",
-    ),
-    (
-        (
-            "no module named venv",
-            "no module named 'venv'",
-            "no module named ensurepip",
-            "no module named 'ensurepip'",
-            "ensurepip is not available",
-            "ensurepip is disabled",
-        ),
-        "This Python lacks its venv or ensurepip module; install it (on Debian or "
-        "Ubuntu: sudo apt install python3-venv) and start again.",
-    ),
-    (
-        (
-            "connection broken",
-            "failed to establish a new connection",
-            "name resolution",
-            "getaddrinfo failed",
-            "max retries exceeded",
-            "network is unreachable",
-            "connection refused",
-            "proxyerror",
-            "read timed out",
-            "readtimeouterror",
-            "incompleteread",
-        ),
-        "The packages could not be downloaded: there is no network or the package "
-        "index does not answer; connect and start again.",
-    ),
-    (
-        ("no matching distribution found", "requires a different python"),
-        "A package has no build for this Python or this kind of computer; Linux, "
-        "Windows and Macs with Apple chips have them, older Intel Macs do not.",
-    ),
-)
-
-
-class Problem(Exception):
-    """Something a learner can put right; its text is one sentence that says how."""
-
-
-def sentence_for(text: str) -> str | None:
-    """The sentence for what a program or an OSError said, or None if unknown."""
-    lowered = text.lower()
-    for signs, sentence in SENTENCES:
-        if any(sign in lowered for sign in signs):
-            return sentence
-    return None
-
 
 # --- What is there ----------------------------------------------------------------
 
@@ -230,7 +170,7 @@ def _make() -> None:
         [str(venv_python()), "-m", "ensurepip", "--upgrade", "--default-pip"],
     )
     for step in steps:
-        code, output = _watch(step)
+        code, output = watch(step)
         if code != 0:
             raise Problem(_explain("Python's venv module could not make .venv", output))
 
@@ -257,7 +197,7 @@ def _install(tests: bool) -> None:
 def _pip(requirements: str, options: list[str]) -> None:
     command = [str(venv_python()), "-m", "pip", "install", "--no-input"]
     command += ["--disable-pip-version-check", "-r", requirements, *options]
-    code, output = _watch(command, show=("Collecting", "Downloading", "Installing"))
+    code, output = watch(command, _show_progress)
     if code == 0:
         return
     with contextlib.suppress(OSError):
@@ -276,12 +216,18 @@ def _explain(what: str, output: str) -> str:
     return f"{what} ({last}); see .venv/install.log and start again."
 
 
-def _watch(command: list[str], show: tuple[str, ...] = ()) -> tuple[int, str]:
-    """Run a program, print only lines that begin with `show`, return all it said."""
+def _show_progress(line: str) -> None:
+    if line.strip().startswith(("Collecting", "Downloading", "Installing")):
+        print("  " + line.strip()[:76], flush=True)
+
+
+def watch(command: list[str], each_line=None, **variables: str) -> tuple[int, str]:
+    """Run a program in silence; its exit code and all it said, each line also told."""
     environment = child_environment()
     # Packages of the caller's PYTHONPATH would count as installed.
     environment.pop("PYTHONPATH", None)
     environment["PIP_USER"] = "0"
+    environment.update(variables)
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -296,8 +242,8 @@ def _watch(command: list[str], show: tuple[str, ...] = ()) -> tuple[int, str]:
     try:
         for line in process.stdout:
             lines.append(line)
-            if show and line.strip().startswith(show):
-                print("  " + line.strip()[:76], flush=True)
+            if each_line is not None:
+                each_line(line)
     except KeyboardInterrupt:
         process.terminate()
         raise

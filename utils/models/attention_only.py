@@ -33,6 +33,7 @@ __all__ = [
     "load_model",
     "model_record",
     "save_model",
+    "watch_over",
 ]
 
 MODEL_FOLDER = Path(__file__).parents[1] / "assets" / "models"
@@ -204,8 +205,14 @@ _live: "weakref.WeakSet[TransformerBridge]" = weakref.WeakSet()
 
 
 def live_models() -> list[TransformerBridge]:
-    """Every model that `load_model` gave out and that still exists."""
+    """Every model that was loaded for a learner and that still exists."""
     return list(_live)
+
+
+def watch_over(bridge: TransformerBridge) -> TransformerBridge:
+    """From now on a check puts this model back, whatever an answer does to it."""
+    _live.add(bridge)
+    return bridge
 
 
 def save_model(
@@ -264,8 +271,7 @@ def load_model(name: str | Path, tokenizer=None) -> TransformerBridge:
         tokenizer = load_tokenizer(model.config.d_vocab)
     bridge = as_bridge(model.eval(), tokenizer)
     bridge.requires_grad_(False)
-    _live.add(bridge)
-    return bridge
+    return watch_over(bridge)
 
 
 def _load_module(name: str | Path) -> AttentionOnlyTransformer:

@@ -1,0 +1,164 @@
+"""Real models for chapter 7: a shipped small GPT-2, and what `fetch` has brought.
+
+`python3 -m utils fetch` writes the folders that `load_real_model` reads; chapters and
+tests call it. None of this needs a network.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from utils.models.attention_only import MODEL_FOLDER, ModelFileError, watch_over
+
+__all__ = [
+    "REAL_MODELS",
+    "best_here",
+    "folder_of",
+    "is_whole",
+    "load_real_model",
+    "models_folder",
+    "save_note",
+    "start_id",
+]
+
+ROOT = Path(__file__).parents[2]
+NOTE = "course.json"  # written last, so a folder without it was never finished
+WEIGHTS = "model.safetensors"
+WATCHED = 20_000_000  # parameters
+REAL_MODELS = ("small_gpt2", "smollm2", "gpt2", "attn-only-2l")
+
+
+def models_folder() -> Path:
+    """Where fetched models are kept; COURSE_MODELS names another place."""
+    return Path(os.environ.get("COURSE_MODELS") or ROOT / ".models")
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder of a model by name, or the folder itself."""
+    if name == "small_gpt2":
+        return MODEL_FOLDER / name
+    if name in REAL_MODELS:
+        return models_folder() / name
+    folder = Path(name)
+    if isinstance(name, Path) or folder.is_dir():
+        return folder
+    raise ValueError(
+        f"There is no model named {name!r}. The course knows {', '.join(REAL_MODELS)}; "
+        "any other name is taken for a folder, and there is no such folder."
+    )
+
+
+def save_note(folder: Path, **about) -> None:
+    """Say in `folder` what it holds, with the weights' SHA-256: it is whole now."""
+    note = about | {"sha256": _digest(folder / WEIGHTS)}
+    text = json.dumps(note, indent=1, sort_keys=True) + "\n"
+    (folder / NOTE).write_text(text, encoding="utf-8")
+
+
+def is_whole(name: str | Path, thorough: bool = True) -> bool:
+    """Whether a model is there and its weights are those that were written.
+
+    Not thorough: only whether it was finished, which takes no time.
+    """
+    folder = folder_of(name)
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        if not thorough:
+            return (folder / WEIGHTS).exists()
+        return note["sha256"] == _digest(folder / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def best_here() -> str:
+    """The model that chapter 7 looks at: SmolLM2 once it is fetched.
+
+    COURSE_REAL_MODEL names another one.
+    """
+    chosen = os.environ.get("COURSE_REAL_MODEL")
+    if chosen:
+        return chosen
+    return "smollm2" if is_whole("smollm2", thorough=False) else "small_gpt2"
+
+
+def load_real_model(name: str | Path, folded: bool = False) -> TransformerBridge:
+    """A language model in eval mode and float32, offline, with its tokenizer.
+
+    `name` is one of `REAL_MODELS` or any folder in Hugging Face's format. With
+    `folded`, norms are folded into the weights that read them and what writes is
+    centred, as TransformerLens's compatibility mode does. Checks put a small model back
+    whatever an answer does to it; copying a large one each time would take too long.
+    Raises ModelFileError when it
+    is not there or damaged, and ValueError for an unknown name.
+    """
+    folder = folder_of(name)
+    if name in REAL_MODELS and not is_whole(name):
+        raise ModelFileError(_remedy(name, folder))
+    if name == "attn-only-2l":
+        bridge = _from_bridge_state(folder)
+    else:
+        bridge = _from_hugging_face(folder)
+    if folded:
+        bridge.enable_compatibility_mode(disable_warnings=True)
+    bridge.requires_grad_(False)
+    small = sum(p.numel() for p in bridge.parameters()) < WATCHED
+    return watch_over(bridge.eval()) if small else bridge.eval()
+
+
+def _from_hugging_face(folder: Path) -> TransformerBridge:
+    if not (folder / "config.json").exists():
+        raise ModelFileError(
+            f"The folder {folder.name} holds no config.json, so it is no model in "
+            "Hugging Face's format."
+        )
+    try:
+        return TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"The model in {folder.name} cannot be read: {error}"
+        ) from error
+
+
+def _from_bridge_state(folder: Path) -> TransformerBridge:
+    """A model that has no format of Hugging Face's, as `fetch` keeps it."""
+    import safetensors.torch
+    from transformer_lens import TransformerBridgeConfig
+    from transformers import AutoTokenizer
+
+    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    bridge = TransformerBridge.boot_native(
+        TransformerBridgeConfig(**about),
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+    )
+    state = safetensors.torch.load_file(folder / WEIGHTS)
+    bridge.load_state_dict({key: value.float() for key, value in state.items()})
+    return bridge
+
+
+def start_id(model: TransformerBridge) -> int:
+    """The token that a row of this model begins with, as in its training.
+
+    Where a tokenizer has an end-of-text token it separates documents, so it also
+    stands before one; the course's own models begin with id 0.
+    """
+    words = model.tokenizer.get_vocab()
+    return words.get("<|endoftext|>", model.tokenizer.bos_token_id or 0)
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _remedy(name: str, folder: Path) -> str:
+    there = "damaged or was never finished" if folder.exists() else "not there"
+    if name == "small_gpt2":
+        return (
+            f"The shipped model {name} is {there}. `git checkout -- utils/assets` "
+            "brings it back."
+        )
+    return f"The model {name} is {there}. `python3 -m utils fetch {name}` brings it."
