@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from utils.models.attention_only import MODEL_FOLDER, ModelFileError, watch_over
@@ -23,6 +24,7 @@ __all__ = [
     "models_folder",
     "save_note",
     "start_id",
+    "weights_of",
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -162,3 +164,53 @@ def _remedy(name: str, folder: Path) -> str:
             "brings it back."
         )
     return f"The model {name} is {there}. `python3 -m utils fetch {name}` brings it."
+
+
+# --- Weights by name ------------------------------------------------------------------
+
+
+def weights_of(model: TransformerBridge) -> dict[str, Tensor]:
+    """All weights of a language model under TransformerLens's names.
+
+    Of every layer: "ln1_w" and "ln1_b" [layer, d_model], "W_Q" [layer, head, d_model,
+    d_head] with "b_Q" [layer, head, d_head], likewise "W_K" and "W_V" with as many
+    heads as the model has keys and values, "W_O" [layer, head, d_head, d_model] with
+    "b_O" [layer, d_model], "ln2_w", "ln2_b", "W_in" [layer, d_model, d_mlp] with
+    "b_in", "W_gate" where MLPs are gated, "W_out" [layer, d_mlp, d_model] with "b_out".
+    Besides: "W_E", "W_pos" where positions are learned, "ln_final_w", "ln_final_b",
+    "W_U", "b_U". A bias that the model lacks is zero. Nothing is copied but what has to
+    be stacked, so change none of it in place.
+    """
+    found = {}
+    for name in ("W_E", "W_Q", "W_K", "W_V", "W_O", "W_U", "b_U"):
+        found[name] = getattr(model, name)
+    for name, like in (("b_Q", "W_Q"), ("b_K", "W_K"), ("b_V", "W_V")):
+        found[name] = _or_zeros(model, name, found[like][:, :, 0])
+    found["b_O"] = _or_zeros(model, "b_O", found["W_O"][:, 0, 0])
+    if model.cfg.positional_embedding_type == "standard":
+        found["W_pos"] = model.W_pos
+    norms = ["ln1"]
+    if not model.cfg.attn_only:
+        norms.append("ln2")
+        names = ("W_in", "W_out", *(["W_gate"] if model.cfg.gated_mlp else []))
+        found |= {name: getattr(model, name) for name in names}
+        found["b_in"] = _or_zeros(model, "b_in", found["W_in"][:, 0])
+        found["b_out"] = _or_zeros(model, "b_out", found["W_out"][:, 0])
+    for name in norms:
+        pairs = [_norm(getattr(block, name)) for block in model.blocks]
+        for kind, values in zip("wb", zip(*pairs, strict=True), strict=True):
+            found[f"{name}_{kind}"] = torch.stack(values)
+    found["ln_final_w"], found["ln_final_b"] = _norm(model.ln_final)
+    return {name: value.detach() for name, value in found.items()}
+
+
+def _or_zeros(model: TransformerBridge, name: str, like: Tensor) -> Tensor:
+    try:
+        return getattr(model, name)
+    except AttributeError:  # the library's answer for a model without this bias
+        return torch.zeros_like(like)
+
+
+def _norm(module) -> tuple[Tensor, Tensor]:
+    bias = getattr(module, "bias", None)
+    return module.weight, torch.zeros_like(module.weight) if bias is None else bias

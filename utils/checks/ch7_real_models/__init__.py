@@ -1,0 +1,1 @@
+"""Judges, hints and known mistakes of chapter 7, one file an exercise."""

@@ -1,0 +1,147 @@
+"""Chapter 7, `copying_scores`: judge, known mistakes and hints."""
+
+import torch
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch7_real_models import shared
+
+__all__ = ["CHECK"]
+
+
+def judge_copying_scores(answer) -> None:
+    for sizes in (
+        dict(seed=0, n_layers=2, n_heads=3, d_vocab=11),
+        dict(seed=1, n_layers=1, n_heads=5, n_groups=5, d_model=9, d_head=3),
+        dict(seed=2, n_layers=3, n_heads=2, n_groups=2, d_model=6, d_vocab=9),
+    ):
+        weights = shared.made_up(**sizes)
+        n_layers, n_heads = weights["W_Q"].shape[:2]
+        result = expect.tensor(answer(weights), layer=n_layers, head=n_heads)
+        for layer in range(n_layers):
+            for head in range(n_heads):
+                expect.close(
+                    result[layer, head],
+                    _by_hand(weights, layer, head),
+                    f"The score of head {layer}.{head} is not that of its full OV "
+                    "circuit.",
+                    atol=1e-4,
+                )
+    copies = _copier(40, 6)
+    expect.close(
+        expect.tensor(answer(copies), layer=1, head=2)[0],
+        torch.tensor([1.0, -1.0]),
+        "A head that raises every token it sees should score 1, one that lowers it -1.",
+    )
+
+
+def _by_hand(weights, layer, head) -> float:
+    """From all eigenvalues of the d_vocab x d_vocab matrix, in float64."""
+    names = ("W_E", "W_V", "W_O", "W_U")
+    W_E, W_V, W_O, W_U = (weights[name].double() for name in names)
+    eigenvalues = torch.linalg.eigvals(W_E @ W_V[layer, head] @ W_O[layer, head] @ W_U)
+    return (eigenvalues.sum().real / eigenvalues.abs().sum()).item()
+
+
+def _copier(d_vocab: int, d_head: int) -> dict:
+    generator = torch.Generator().manual_seed(5)
+    W_E = torch.randn(d_vocab, 8, generator=generator)
+    W_V = torch.eye(8)[:, :d_head].expand(1, 2, 8, d_head).clone()
+    W_O = W_V.mT.clone()
+    W_O[0, 1] *= -1
+    return {"W_E": W_E, "W_U": W_E.T.clone(), "W_V": W_V, "W_O": W_O}
+
+
+def _score(small) -> torch.Tensor:
+    eigenvalues = torch.linalg.eigvals(small)
+    return eigenvalues.sum(-1).real / eigenvalues.abs().sum(-1)
+
+
+def inside_the_stream(weights):
+    return _score(weights["W_O"] @ weights["W_V"])
+
+
+def real_parts_below(weights):
+    around = weights["W_U"] @ weights["W_E"]
+    eigenvalues = torch.linalg.eigvals(weights["W_O"] @ around @ weights["W_V"])
+    return eigenvalues.sum(-1).real / eigenvalues.real.abs().sum(-1)
+
+
+def share_of_positive(weights):
+    around = weights["W_U"] @ weights["W_E"]
+    eigenvalues = torch.linalg.eigvals(weights["W_O"] @ around @ weights["W_V"])
+    return (eigenvalues.real > 0).float().mean(-1)
+
+
+def singular_values(weights):
+    around = weights["W_U"] @ weights["W_E"]
+    small = weights["W_O"] @ around @ weights["W_V"]
+    sizes = torch.linalg.svdvals(small)
+    return small.diagonal(dim1=-2, dim2=-1).sum(-1) / sizes.sum(-1)
+
+
+def centred(weights):
+    W_E = weights["W_E"] - weights["W_E"].mean(0)
+    W_U = weights["W_U"] - weights["W_U"].mean(1, keepdim=True)
+    return _score(weights["W_O"] @ (W_U @ W_E) @ weights["W_V"])
+
+
+def around_the_wrong_way(weights):
+    around = (weights["W_U"] @ weights["W_E"]).T
+    return _score(weights["W_O"] @ around @ weights["W_V"])
+
+
+CHECK = Check(
+    name="copying_scores",
+    judge=judge_copying_scores,
+    hints=(
+        "The matrix is a product of four. Its eigenvalues that are not zero stay when "
+        "you begin the product at another place and go round.",
+        "Begin at W_O: W_O (W_U W_E) W_V is only d_head x d_head. The bracket, "
+        "[d_model, d_model], is the same for every head, so make it once.",
+        '`around = weights["W_U"] @ weights["W_E"]`, then `torch.linalg.eigvals('
+        'weights["W_O"] @ around @ weights["W_V"])` for all heads at once; the real '
+        "part of their sum over the sum of their absolute values, along the last axis.",
+    ),
+    mistakes=(
+        Mistake(
+            "inside the stream",
+            "You took the eigenvalues of W_OV alone. Copying is about tokens: W_E "
+            "comes before and W_U after.",
+            inside_the_stream,
+        ),
+        Mistake(
+            "real parts below",
+            "You divided by the absolute values of the real parts. Take the absolute "
+            "values of the complex numbers, or a rotation counts as copying.",
+            real_parts_below,
+        ),
+        Mistake(
+            "share of positive ones",
+            "You counted the positive eigenvalues. A large one should weigh more than "
+            "a small one.",
+            share_of_positive,
+        ),
+        Mistake(
+            "singular values",
+            "You divided by the singular values. They are not the absolute values of "
+            "the eigenvalues.",
+            singular_values,
+        ),
+        Mistake(
+            "centred",
+            "You subtracted means of W_E or W_U. That is chapter 3's other score; here "
+            "nothing is centred.",
+            centred,
+        ),
+        Mistake(
+            "wrong way round",
+            "The bracket between W_O and W_V is W_U W_E, not its transpose.",
+            around_the_wrong_way,
+        ),
+    ),
+    passed=(
+        "Checked head by head against all eigenvalues of the whole matrix, and with a "
+        "head that copies and one that does the opposite. For 49,152 tokens the whole "
+        "matrix would take 9.7 GB a head; yours is 64 by 64."
+    ),
+)

@@ -1,0 +1,242 @@
+"""Chapter 7, `fold_layer_norm`: judge, known mistakes and hints."""
+
+import torch
+
+from utils.checks import Check, Mistake, expect
+from utils.checks.ch7_real_models import shared
+
+__all__ = ["CHECK"]
+
+READERS = {
+    "ln1": (("W_Q", "b_Q"), ("W_K", "b_K"), ("W_V", "b_V")),
+    "ln2": (("W_in", "b_in"), ("W_gate", None)),
+    "ln_final": (("W_U", "b_U"),),
+}
+WRITERS = ("W_E", "W_pos", "W_O", "b_O", "W_out", "b_out")
+
+
+def judge_fold_layer_norm(answer) -> None:
+    for centre, sizes in (
+        (True, dict(seed=0)),
+        (False, dict(seed=1, n_heads=4, n_groups=2, gated=True, positions=False)),
+        (True, dict(seed=2, n_layers=1, d_mlp=0, d_model=10, d_vocab=12)),
+        (False, dict(seed=3, n_layers=3, n_heads=2, n_groups=1, d_head=3)),
+    ):
+        weights = shared.made_up(**sizes)
+        before = {name: value.clone() for name, value in weights.items()}
+        result = answer(dict(weights), centre)
+        _judge_one(result, before, weights, centre)
+    weights = shared.made_up(4)
+    shared.names_and_shapes(result := answer(weights), weights, {})
+    expect.close(
+        expect.tensor(result["W_E"], d_vocab=11, d_model=8).mean(dim=-1),
+        torch.zeros(11).double(),
+        "Without `centre` being given, what is written should be centred.",
+    )
+
+
+def _judge_one(result, before, weights, centre) -> None:
+    shared.names_and_shapes(result, before, {})
+    for name, value in weights.items():
+        expect.true(
+            torch.equal(value, before[name]),
+            f"Your function changed {name} of the dict it was given. Make new tensors.",
+        )
+    found = {
+        name: expect.tensor(result[name], **_axes(value))
+        for name, value in before.items()
+    }
+    for name in ("ln1", "ln2", "ln_final"):
+        if f"{name}_w" in found:
+            for kind, wanted in (("w", 1.0), ("b", 0.0)):
+                expect.close(
+                    found[f"{name}_{kind}"],
+                    torch.full_like(found[f"{name}_{kind}"], wanted),
+                    f"{name}_{kind} should be {wanted:g} now: a matrix took it up.",
+                )
+    for name in WRITERS:
+        if name in found and centre:
+            expect.close(
+                found[name].mean(dim=-1),
+                0 * found[name].mean(dim=-1),
+                f"{name} is written to the stream, so each of its vectors should have "
+                "mean 0 over d_model.",
+            )
+        elif name in found:
+            expect.close(
+                found[name], before[name], f"Without `centre`, {name} should stay."
+            )
+    for norm, pairs in READERS.items():
+        for name, _ in pairs:
+            if name in found and centre:
+                expect.close(
+                    found[name].mean(dim=-2),
+                    0 * found[name].mean(dim=-2),
+                    f"{name} is read after {norm}: with `centre` each of its columns "
+                    "should have mean 0 over d_model.",
+                )
+    tokens = torch.tensor(shared.TOKENS)
+    expect.close(
+        shared.log_probs(found, tokens, subtract_mean=False),
+        shared.log_probs(before, tokens, subtract_mean=centre),
+        "A model with your weights, whose norms only divide, predicts something else "
+        "than the model before.",
+    )
+
+
+def _axes(value) -> dict[str, int]:
+    return {f"axis_{i}": size for i, size in enumerate(value.shape)}
+
+
+def _folded(weights, centre=True, **change):
+    """The right way, or with one thing wrong."""
+    folded = dict(weights)
+    for norm, pairs in READERS.items():
+        if f"{norm}_w" not in weights or norm in change.get("skip", ()):
+            continue
+        w, b = weights[f"{norm}_w"], weights[f"{norm}_b"]
+        for matrix, bias in pairs:
+            if matrix not in weights or matrix == change.get("forget"):
+                continue
+            W = weights[matrix]
+            heads = (slice(None), None) if W.dim() == 4 else ()
+            here = (*heads, ..., None)
+            new = w[here] * W
+            read = new if change.get("bias_scaled") else W
+            if centre and not change.get("readers_kept"):
+                new = new - new.mean(-2, keepdim=True)
+            folded[matrix] = new
+            if bias is not None and not change.get("bias_lost"):
+                folded[bias] = weights[bias] + (b[here] * read).sum(-2)
+        if not change.get("norms_kept"):
+            folded[f"{norm}_w"], folded[f"{norm}_b"] = torch.ones_like(w), 0 * b
+    if centre:
+        axis = change.get("axis", -1)
+        for name in set(WRITERS) & weights.keys() - set(change.get("uncentred", ())):
+            folded[name] = weights[name] - weights[name].mean(axis, keepdim=True)
+    return folded
+
+
+def bias_lost(weights, centre=True):
+    return _folded(weights, centre, bias_lost=True)
+
+
+def bias_scaled(weights, centre=True):
+    return _folded(weights, centre, bias_scaled=True)
+
+
+def norms_kept(weights, centre=True):
+    return _folded(weights, centre, norms_kept=True)
+
+
+def last_norm_forgotten(weights, centre=True):
+    return _folded(weights, centre, skip=("ln_final",))
+
+
+def gate_forgotten(weights, centre=True):
+    return _folded(weights, centre, forget="W_gate")
+
+
+def always_centred(weights, centre=True):
+    return _folded(weights, True)
+
+
+def biases_not_centred(weights, centre=True):
+    return _folded(weights, centre, uncentred=("b_O", "b_out"))
+
+
+def positions_not_centred(weights, centre=True):
+    return _folded(weights, centre, uncentred=("W_pos",))
+
+
+def centred_along_rows(weights, centre=True):
+    return _folded(weights, centre, axis=0)
+
+
+def readers_not_centred(weights, centre=True):
+    return _folded(weights, centre, readers_kept=True)
+
+
+CHECK = Check(
+    name="fold_layer_norm",
+    judge=judge_fold_layer_norm,
+    hints=(
+        "A norm's weight multiplies each entry of the vector before the matrix sums "
+        "over them, so it can multiply the matrix's rows instead. Its bias passes "
+        "through the matrix as well, and gives the same vector for every text: that is "
+        "a bias.",
+        "For W_in [layer, d_model, d_mlp]: the new matrix is `w[..., None] * W`, the "
+        "new bias `b_in + (b[..., None] * W).sum(dim=-2)`, with the **old** W. For W_Q "
+        "[layer, head, d_model, d_head] the weight needs an axis for the heads too: "
+        "`w[:, None, :, None]`. Then set w to 1 and b to 0.",
+        "Three norms and their readers: ln1 with W_Q, W_K, W_V; ln2 with W_in and "
+        "W_gate; ln_final with W_U. With `centre`, `W - W.mean(dim=-2, keepdim=True)` "
+        "for each of these after the folding, and `X - X.mean(dim=-1, keepdim=True)` "
+        "for W_E, W_pos, W_O, b_O, W_out and b_out. Skip what is not in `weights`.",
+    ),
+    mistakes=(
+        Mistake(
+            "norm bias lost",
+            "The biases of the norms are gone. Each passes through the matrix that "
+            "reads it and adds to that matrix's own bias.",
+            bias_lost,
+        ),
+        Mistake(
+            "norm bias scaled",
+            "You sent the norm's bias through the matrix that is folded already. The "
+            "bias comes after the weight, so it meets the old matrix.",
+            bias_scaled,
+        ),
+        Mistake(
+            "norms not reset",
+            "The matrices have taken up the norms' weights, but the norms still have "
+            "them, so they would count twice. Set them to 1 and 0.",
+            norms_kept,
+        ),
+        Mistake(
+            "last norm forgotten",
+            "The last norm, before W_U, is as it was.",
+            last_norm_forgotten,
+        ),
+        Mistake(
+            "gate forgotten",
+            "W_gate reads the same vector as W_in, so it has to take up ln2 too.",
+            gate_forgotten,
+        ),
+        Mistake(
+            "always centred",
+            "You centred although `centre` was False. An RMSNorm subtracts no mean, so "
+            "its model uses that direction.",
+            always_centred,
+        ),
+        Mistake(
+            "output biases not centred",
+            "b_O and b_out are written to the stream like everything else, so they "
+            "need centring too.",
+            biases_not_centred,
+        ),
+        Mistake(
+            "positions not centred",
+            "Position vectors are added to the stream, so they need centring too.",
+            positions_not_centred,
+        ),
+        Mistake(
+            "centred along another axis",
+            "You subtracted a mean over the first axis. A norm subtracts the mean "
+            "over d_model of each single vector, which is the last axis of what is "
+            "written.",
+            centred_along_rows,
+        ),
+        Mistake(
+            "readers not centred",
+            "What is written is centred. What reads is not: its columns still have a "
+            "mean over d_model, which meets nothing now and only adds to its norm.",
+            readers_not_centred,
+        ),
+    ),
+    passed=(
+        "Checked by running four models before and after: with and without MLPs, "
+        "gates, grouped heads, positions and biases. Weights and biases of a norm are "
+        "linear, so matrices can take them up. What is left of a norm is the division."
+    ),
+)

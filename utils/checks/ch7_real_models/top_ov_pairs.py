@@ -1,0 +1,173 @@
+"""Chapter 7, `top_ov_pairs`: judge, known mistakes and hints."""
+
+from torch import Tensor
+
+from utils.checks import Check, Mistake, Wrong, expect
+from utils.checks.ch7_real_models import shared
+
+__all__ = ["CHECK"]
+
+DEFAULT = 10
+
+
+def judge_top_ov_pairs(answer) -> None:
+    for layer, head, k, sizes in (
+        (1, 2, 6, dict(seed=0)),
+        (0, 1, 9, dict(seed=1, n_layers=1, n_heads=2, n_groups=2, d_vocab=700)),
+        (2, 0, 15, dict(seed=2, n_layers=3, d_model=9, d_head=3, d_vocab=1300)),
+    ):
+        weights = shared.made_up(**sizes)
+        _judge_one(answer(weights, layer, head, k), weights, layer, head, k)
+    _judge_one(answer(weights, layer, head), weights, layer, head, DEFAULT)
+
+
+def _judge_one(result, weights, layer, head, k) -> None:
+    if not isinstance(result, tuple | list) or len(result) != 3:
+        raise Wrong("Your function should return three tensors: entries, sources, outs")
+    values, sources, outputs = (expect.tensor(part, k=k) for part in result)
+    circuit = _centred_circuit(weights, layer, head)
+    expected = circuit.flatten().topk(k).values
+    expect.close(
+        values, expected, f"These are not the {k} largest entries, largest first."
+    )
+    n = len(circuit)
+    for name, ids in (("source", sources), ("output", outputs)):
+        expect.true(
+            ((ids >= 0) & (ids < n) & (ids == ids.round())).all(),
+            f"Your {name} tokens are not all ids of this vocabulary of {n}.",
+        )
+    expect.close(
+        circuit[sources.long(), outputs.long()],
+        values,
+        "Your entries do not stand where you say: rows are source tokens, columns "
+        "output tokens.",
+    )
+    expect.true(
+        len({*zip(sources.tolist(), outputs.tolist(), strict=True)}) == k,
+        "You name a pair twice.",
+    )
+
+
+def _centred_circuit(weights, layer, head) -> Tensor:
+    names = ("W_E", "W_V", "W_O", "W_U")
+    W_E, W_V, W_O, W_U = (weights[name].double() for name in names)
+    circuit = W_E @ W_V[layer, head] @ W_O[layer, head] @ W_U
+    return circuit - circuit.mean(dim=1, keepdim=True)
+
+
+def _largest(circuit: Tensor, k: int):
+    circuit = circuit.float()
+    values, places = circuit.flatten().topk(k)
+    return values, places // circuit.shape[1], places % circuit.shape[1]
+
+
+def not_centred(weights, layer, head, k=10):
+    path = weights["W_V"][layer, head] @ weights["W_O"][layer, head]
+    return _largest(weights["W_E"] @ path @ weights["W_U"], k)
+
+
+def columns_centred(weights, layer, head, k=10):
+    path = weights["W_V"][layer, head] @ weights["W_O"][layer, head]
+    circuit = weights["W_E"] @ path @ weights["W_U"]
+    return _largest(circuit - circuit.mean(0), k)
+
+
+def smallest(weights, layer, head, k=10):
+    values, rows, columns = _largest(-_centred_circuit(weights, layer, head), k)
+    return -values, rows, columns
+
+
+def largest_in_size(weights, layer, head, k=10):
+    circuit = _centred_circuit(weights, layer, head)
+    _, rows, columns = _largest(circuit.abs(), k)
+    return circuit[rows, columns], rows, columns
+
+
+def pairs_swapped(weights, layer, head, k=10):
+    values, rows, columns = _largest(_centred_circuit(weights, layer, head), k)
+    return values, columns, rows
+
+
+def one_for_each_source(weights, layer, head, k=10):
+    best = _centred_circuit(weights, layer, head).max(dim=1)
+    values, rows = best.values.topk(k)
+    return values, rows, best.indices[rows]
+
+
+def first_block_only(weights, layer, head, k=10):
+    return _largest(_centred_circuit(weights, layer, head)[:512], k)
+
+
+def rows_from_zero(weights, layer, head, k=10):
+    values, rows, columns = _largest(_centred_circuit(weights, layer, head), k)
+    return values, rows % 512, columns
+
+
+CHECK = Check(
+    name="top_ov_pairs",
+    judge=judge_top_ov_pairs,
+    hints=(
+        "Keep the two thin factors, W_E W_V and W_O W_U. Multiply a few hundred rows "
+        "of the first with all of the second, take what is largest, and go on with the "
+        "next rows.",
+        "The mean of a row of A B is A times the mean of B's columns, so subtract "
+        "`B.mean(dim=1, keepdim=True)` from B once. After each block join the k best "
+        "so far with the block's own and take `topk` again. A flat place p is row "
+        "`p // d_vocab` and column `p % d_vocab`; add the block's first row.",
+        "For `start` in steps of 512: `block = (A[start:start + 512] @ B).flatten()`, "
+        "`values, places = block.topk(min(k, len(block)))`, `places += start * "
+        "d_vocab`; join with the best so far, `topk(k)`, and keep the same places. At "
+        "the end divide places into rows and columns.",
+    ),
+    mistakes=(
+        Mistake(
+            "not centred",
+            "You did not subtract each row's mean. An entry that lifts all logits "
+            "alike changes no probability.",
+            not_centred,
+        ),
+        Mistake(
+            "columns centred",
+            "You subtracted each column's mean. What changes no probability is a "
+            "number added to a whole row.",
+            columns_centred,
+        ),
+        Mistake(
+            "smallest",
+            "These are the smallest entries.",
+            smallest,
+        ),
+        Mistake(
+            "largest in size",
+            "You compared absolute values. Asked for are the entries that raise a "
+            "logit most.",
+            largest_in_size,
+        ),
+        Mistake(
+            "pairs swapped",
+            "Sources and outputs have changed places. Rows are source tokens.",
+            pairs_swapped,
+        ),
+        Mistake(
+            "one for each source",
+            "You took only the best output of each source token. One token may have "
+            "several of the largest entries.",
+            one_for_each_source,
+        ),
+        Mistake(
+            "first block only",
+            "You looked at the first rows only.",
+            first_block_only,
+        ),
+        Mistake(
+            "rows counted anew",
+            "Your row numbers begin again in every block. Add the number of its first "
+            "row.",
+            rows_from_zero,
+        ),
+    ),
+    passed=(
+        "Checked against the whole matrix for vocabularies of 11, 700 and 1,300. "
+        "Nothing in your function needs the whole matrix, so it works for 50,000."
+    ),
+)
