@@ -215,6 +215,8 @@ def _real_model() -> Finding:
         from utils.models.real import folder_of, is_whole
     except ImportError:
         return Finding("real model: cannot be looked for", INSTALL_AGAIN)
+    if not is_whole("small_gpt2"):
+        return Finding("model small_gpt2: damaged or missing", DOWNLOAD_AGAIN)
     if is_whole("smollm2"):
         return Finding("real model smollm2: intact")
     if folder_of("smollm2").exists():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from utils.models.attention_only import sinusoids
+from utils.models.real import save_note
 
 __all__ = ["GPT2Sizes", "SmallGPT2", "save_gpt2"]
 
@@ -23,10 +24,10 @@ class GPT2Sizes:
 
     n_layers: int = 4
     d_vocab: int = 1024
-    d_model: int = 192
-    n_heads: int = 6
-    n_ctx: int = 256
-    position_scale: float = 0.1
+    d_model: int = 128
+    n_heads: int = 4
+    n_ctx: int = 128
+    position_scale: float = 0.25
 
 
 class SmallGPT2(nn.Module):
@@ -72,9 +73,13 @@ def _hugging_face(config: GPT2Sizes) -> GPT2Config:
     )
 
 
-def save_gpt2(model: SmallGPT2, tokenizer, folder: Path) -> None:
-    """Write weights in float16, config and tokenizer as transformers does."""
+def save_gpt2(model: SmallGPT2, tokenizer, folder: str | Path, record: dict) -> None:
+    """Write weights in float16, config and tokenizer as transformers does, and a note.
+
+    `record` says how the model came about.
+    """
     twin = GPT2LMHeadModel(_hugging_face(model.config))
     twin.load_state_dict(model.gpt2.state_dict())
     twin.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    save_note(Path(folder), record=record)

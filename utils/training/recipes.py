@@ -21,11 +21,13 @@ from utils.models.attention_only import (
     AttentionOnlyTransformer,
     save_model,
 )
+from utils.models.gpt2 import GPT2Sizes, SmallGPT2, save_gpt2
 from utils.models.handmade import vectors_alike
 from utils.text.corpus import (
     BatchFunction,
     Corpus,
     kept_out_ids,
+    load_tokenizer,
     stdlib_corpus,
     with_repeats,
 )
@@ -58,7 +60,7 @@ class Recipe:
     own.
     """
 
-    model: AttentionOnlyConfig
+    model: AttentionOnlyConfig | GPT2Sizes
     training: TrainConfig
     batch_size: int = 16
     repeat_share: float = 0.0
@@ -135,6 +137,14 @@ RECIPES = {
     "two_layer": _TWO,
     "one_layer_twin": replace(_TWO, model=_sizes(1, waves=1.0)),
     "two_layer_text": replace(_TWO, repeat_share=0.0),
+    # Chapter 7's: with waves of height 1/4 added to the stream, and Muon on all
+    # matrices inside the layers, induction comes after half of these steps.
+    "small_gpt2": Recipe(
+        GPT2Sizes(),
+        replace(ATTENTION, steps=1500, lr=7e-3),
+        batch_size=32,
+        repeat_share=0.13,
+    ),
 }
 
 # Small and quick, for training in front of one's eyes. Chosen by measurement: with
@@ -180,7 +190,7 @@ def train_recipe(
     """
     corpus = stdlib_corpus(recipe.model.d_vocab)
     rows = corpus.rows("heldout", recipe.model.n_ctx)
-    model = AttentionOnlyTransformer(recipe.model, seed=recipe.seed)
+    model = _fresh(recipe)
     first = None
     if recipe.first_tokens:
         first = _train_first(recipe, checkpoint, mode, on_step)
@@ -198,8 +208,20 @@ def train_recipe(
     )
     if run.finished and _is_first_process():
         loss = heldout_loss(model, rows)
-        save_model(model, path, _record(recipe, corpus, first, run, loss))
+        record = _record(recipe, corpus, first, run, loss)
+        if isinstance(model, SmallGPT2):
+            save_gpt2(model, load_tokenizer(recipe.model.d_vocab), path, record)
+        else:
+            save_model(model, path, record)
     return run
+
+
+def _fresh(recipe: Recipe) -> AttentionOnlyTransformer | SmallGPT2:
+    """An untrained model of the recipe's kind."""
+    kind = (
+        SmallGPT2 if isinstance(recipe.model, GPT2Sizes) else AttentionOnlyTransformer
+    )
+    return kind(recipe.model, seed=recipe.seed)
 
 
 def _train_first(
