@@ -29,6 +29,8 @@ QUIET = {
     "COURSE_STATE": str(SCRATCH / "progress.json"),
     # The notebooks train briefly under test; a full training has its own test.
     "COURSE_TRAIN": os.environ.get("COURSE_TRAIN", "short"),
+    # Chapter 7 is compared on the model that everybody has; another test has SmolLM2.
+    "COURSE_REAL_MODEL": "small_gpt2",
 }
 
 
@@ -123,6 +125,19 @@ def chromium() -> str:
     if found is None:
         pytest.skip("there is no Chromium on this computer")
     return found
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The name of SmolLM2 where it was fetched; else skipped, in CI it fails."""
+    from utils.models.real import is_whole
+
+    if not is_whole("smollm2"):
+        words = "SmolLM2 is not there; with a network: python3 -m utils fetch smollm2"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+    return "smollm2"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -17,6 +18,7 @@ from utils.models.attention_only import MODEL_FOLDER, ModelFileError, watch_over
 
 __all__ = [
     "REAL_MODELS",
+    "as_row",
     "best_here",
     "folder_of",
     "is_whole",
@@ -149,6 +151,16 @@ def start_id(model: TransformerBridge) -> int:
     """
     words = model.tokenizer.get_vocab()
     return words.get("<|endoftext|>", model.tokenizer.bos_token_id or 0)
+
+
+def as_row(model: TransformerBridge, text: str) -> Int[Tensor, "1 pos"]:
+    """The tokens of a text as one row that begins with `start_id`, and only with it.
+
+    Some tokenizers put a token of their own in front, such as one that opens a
+    dialogue.
+    """
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return torch.tensor([[start_id(model), *ids]])
 
 
 def _digest(file: Path) -> str:
