@@ -412,7 +412,7 @@ def test_what_counts_as_a_machine_or_a_host(text, wrong):
 def test_no_file_is_large():
     sizes = {path: path.stat().st_size for path in our_files()}
     weights = {p: s for p, s in sizes.items() if p.suffix == ".safetensors"}
-    assert sum(weights.values()) < 40e6
+    assert sum(weights.values()) < 44e6
     assert all(s < 2e6 for p, s in sizes.items() if p not in weights)
 
 
