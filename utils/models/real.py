@@ -119,12 +119,19 @@ def _from_hugging_face(folder: Path) -> TransformerBridge:
             f"The folder {folder.name} holds no config.json, so it is no model in "
             "Hugging Face's format."
         )
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # it would be drawn under every cell that loads
     try:
         return TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise ModelFileError(
             f"The model in {folder.name} cannot be read: {error}"
         ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _from_bridge_state(folder: Path) -> TransformerBridge:
