@@ -213,7 +213,8 @@ def test_only_what_exercises_need_is_run():
         "def helper():\n    return pi * table['x']",  # 5: used by the exercise
         "helper = None if False else helper\ntable",  # 6: binds it once more
         "not python at all (",  # 7
-        "@exercise\ndef direct_path(model):\n    return helper()",  # 8: needed
+        # 8: needed; its model is a parameter and not the one of cell 3
+        "@exercise\ndef direct_path(model):\n    return helper(model)",
         "table['y'] = 2",  # 9: too late
     ]
     assert needed_cells(sources) == [0, 1, 2, 4, 5, 6, 8]

@@ -8,6 +8,7 @@ import ast
 import json
 import linecache
 import re
+import symtable
 import sys
 import types
 from collections.abc import Callable
@@ -84,21 +85,28 @@ class _Cell:
         self.always = EXERCISE.search(source) is not None
         try:
             tree = ast.parse(source)
+            table = symtable.symtable(source, "cell", "exec")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return
+        self._look(table, True)
         for node in ast.walk(tree):
-            if isinstance(node, ast.Name):
-                bound = isinstance(node.ctx, ast.Store)
-                (self.binds if bound else self.uses).add(node.id)
-            elif isinstance(node, ast.Subscript | ast.Attribute):
+            if isinstance(node, ast.Subscript | ast.Attribute):
                 if isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
                     self.changes.add(node.value.id)
-            elif isinstance(node, ast.ImportFrom | ast.Import):
-                names = [a.asname or a.name.split(".")[0] for a in node.names]
-                self.always = self.always or "*" in names
-                self.binds.update(names)
-            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                self.binds.add(node.name)
+            elif isinstance(node, ast.ImportFrom):
+                self.always = self.always or node.names[0].name == "*"
+
+    def _look(self, table: symtable.SymbolTable, outermost: bool) -> None:
+        """Note the notebook's own names; a function's parameters are none of them."""
+        for symbol in table.get_symbols():
+            name = symbol.get_name()
+            if outermost or symbol.is_global():
+                if symbol.is_assigned() or symbol.is_imported():
+                    self.binds.add(name)
+                if symbol.is_referenced():
+                    self.uses.add(name)
+        for inner in table.get_children():
+            self._look(inner, False)
 
 
 def _sources(content: bytes) -> list[str]:
