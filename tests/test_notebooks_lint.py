@@ -75,6 +75,14 @@ def order_of_headings(notebook: dict) -> Iterator[str]:
             yield f"an H{below} follows an H{above}"
 
 
+def numbers_of_sections(notebook: dict) -> Iterator[str]:
+    """`## 3. ...` or `## 0.3 ...`: none is left out, and none comes twice."""
+    prose = "\n".join(text(cell) for cell in of_type(notebook, "markdown"))
+    found = re.findall(r"^## (?:\d\.)?(\d+)\.? ", prose, re.MULTILINE)
+    if found != [str(i + 1) for i in range(len(found))]:
+        yield f"the sections are numbered {', '.join(found)}"
+
+
 def cell_ids(notebook: dict) -> Iterator[str]:
     ids = [cell.get("id") for cell in notebook["cells"]]
     if None in ids:
@@ -170,6 +178,7 @@ def kernel(notebook: dict) -> Iterator[str]:
 RULES: tuple[Callable, ...] = (
     title,
     order_of_headings,
+    numbers_of_sections,
     cell_ids,
     widget_state,
     lengths_of_code,
@@ -199,7 +208,7 @@ def test_chapter_is_a_valid_notebook(path):
 
 # --- Formulas stand beside the code -------------------------------------------------
 
-WITH_FORMULAS = [path for path in CHAPTERS if re.match(r"ch[1345]_", path.stem)]
+WITH_FORMULAS = [path for path in CHAPTERS if re.match(r"ch[0-6]_", path.stem)]
 
 
 def exercises_without_formula(notebook: dict) -> Iterator[str]:
@@ -299,6 +308,10 @@ BAD = {
     "no title": (title, {**good(), "cells": good()["cells"][1:]}),
     "title late": (title, {**good(), "cells": good()["cells"][::-1]}),
     "skipped level": (order_of_headings, with_cells(markdown("#### Deep", "deep"))),
+    "section left out": (
+        numbers_of_sections,
+        with_cells(markdown("## 1. One", "one"), markdown("a\n\n## 3. Three", "three")),
+    ),
     "same id": (cell_ids, with_cells(markdown("a", "top"))),
     "no id": (cell_ids, with_cells({**markdown("a", "x"), "id": None})),
     "made-up id": (cell_ids, with_cells(markdown("a", "0c3f9a1e"))),
