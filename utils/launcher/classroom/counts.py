@@ -257,8 +257,8 @@ def _on_stuck(room: Room) -> list[Question]:
         if learners < 2:
             continue
         tries = [w.tries for w in room.where.values() if w.stuck and w.exercise == name]
-        middle = f"{statistics.median(tries):g} tries in the middle"
-        why = f"{learners} are stuck at `{name}`, with {middle}."
+        median = f"{statistics.median(tries):g}"
+        why = f"{learners} are stuck at `{name}`; their median is {median} tries."
         ask = "Say in one sentence what it returns, before any code. Then this hint:"
         found.append(Question(why, ask, find_check(name).hints[0]))
     return found

@@ -31,7 +31,9 @@ body { margin: 0 auto; padding: 1rem; max-width: 72rem; font: 1rem/1.45 system-u
 h1 { font-size: 1.5rem; margin: .3rem 0; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p { margin: .3rem 0; max-width: 46rem; }
+h4 { font-size: 1rem; margin: .9rem 0 .1rem; } p { margin: .3rem 0; max-width: 46rem; }
+dl { display: grid; grid-template-columns: 2rem 1fr; gap: .15rem .6rem; margin: 0;
+  max-width: 50rem; } dt { text-align: right; font-weight: 600; } dd { margin: 0; }
 nav a { margin-right: 1rem; white-space: nowrap; } a { color: var(--accent); }
 code { font-size: .92em; } .soft { color: var(--soft); }
 .tiles { display: grid; gap: .6rem; margin: 1rem 0;
@@ -163,19 +165,22 @@ def _ask(room: Room) -> str:
 def _mistakes(room: Room) -> str:
     parts = ["<p>The number is of learners, however often each of them did it.</p>"]
     for stem in chapters():
-        rows = []
-        for name in exercises_of(stem):
-            common = room.exercises[name].mistakes.most_common()
-            for mistake, learners in common[:MOST_MISTAKES]:
-                says = "" if mistake == UNKNOWN else sentence_of(name, mistake)
-                cell = f"<strong>{_escape(mistake)}</strong> {_words(says)}"
-                rows.append([(_code(name), ""), (str(learners), "n"), (cell, "long")])
-        if rows:
-            head = ("exercise", "learners", "mistake")
-            parts.append(f"<h3>{stem}</h3>{_table(head, rows, (1,))}")
+        lists = [_mistakes_of(room, name) for name in exercises_of(stem)]
+        if any(lists):
+            parts.append(f"<h3>{stem}</h3>{''.join(lists)}")
     if len(parts) == 1:
         parts.append("<p>No check has named a mistake yet.</p>")
     return "".join(parts)
+
+
+def _mistakes_of(room: Room, name: str) -> str:
+    """The commonest mistakes of one exercise, or nothing."""
+    lines = []
+    for mistake, learners in room.exercises[name].mistakes.most_common(MOST_MISTAKES):
+        says = "" if mistake == UNKNOWN else sentence_of(name, mistake)
+        words = f"<strong>{_escape(mistake)}</strong> {_words(says)}"
+        lines.append(f"<dt>{learners}</dt><dd>{words}</dd>")
+    return f"<h4>{_code(name)}</h4><dl>{''.join(lines)}</dl>" if lines else ""
 
 
 def _votes(room: Room) -> str:
