@@ -45,13 +45,13 @@ def model_diagram(cfg: Any, title: str = "") -> Diagram:
     order = (
         f"Tokens become vectors of {cfg.d_model} numbers by W_E and enter the stream"
     )
-    middle = (
-        ""
-        if not layers
-        else (
-            f"; {'one layer' if layers == 1 else f'{layers} layers in a row'} of "
-            f"{_heads(cfg.n_heads)} read from the stream and add to it"
-        )
+    middle = {
+        0: "",
+        1: f"; one layer of {_heads(cfg.n_heads)} reads from the stream and adds to it",
+    }.get(
+        layers,
+        f"; {layers} layers of {_heads(cfg.n_heads)} each, one after the other, read "
+        "from the stream and add to it",
     )
     inside = (
         ""
