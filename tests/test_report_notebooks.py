@@ -216,5 +216,7 @@ def test_only_what_exercises_need_is_run():
         # 8: needed; its model is a parameter and not the one of cell 3
         "@exercise\ndef direct_path(model):\n    return helper(model)",
         "table['y'] = 2",  # 9: too late
+        "needs('next_token', 'ov_matrix')",  # 10: brings what 11 uses
+        "@exercise\ndef top_bigrams(model):\n    return ov_matrix(model)",
     ]
-    assert needed_cells(sources) == [0, 1, 2, 4, 5, 6, 8]
+    assert needed_cells(sources) == [0, 1, 2, 4, 5, 6, 8, 10, 11]

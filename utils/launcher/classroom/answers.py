@@ -93,6 +93,10 @@ class _Cell:
             if isinstance(node, ast.Subscript | ast.Attribute):
                 if isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
                     self.changes.add(node.value.id)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "needs":
+                # It brings earlier exercises under their names.
+                words = [a.value for a in node.args if isinstance(a, ast.Constant)]
+                self.binds.update(word for word in words if isinstance(word, str))
             elif isinstance(node, ast.ImportFrom):
                 self.always = self.always or node.names[0].name == "*"
 
