@@ -8,6 +8,7 @@ from utils.widgets.circuits import circuit_browser
 from utils.widgets.composition import composition_browser
 from utils.widgets.dials import head_dials
 from utils.widgets.dynamics import TrainingPanel, training_panel
+from utils.widgets.gallery import head_gallery
 from utils.widgets.ledgers import path_ledger, residual_ledger
 from utils.widgets.microscope import induction_microscope
 from utils.widgets.parts import Explorer
@@ -19,6 +20,7 @@ __all__ = [
     "circuit_browser",
     "composition_browser",
     "head_dials",
+    "head_gallery",
     "induction_microscope",
     "path_ledger",
     "pattern_browser",
