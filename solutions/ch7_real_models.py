@@ -7,7 +7,6 @@ matrix of d_vocab x d_vocab.
 """
 
 import torch
-import torch.nn.functional as F
 from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -199,7 +198,14 @@ def induction_scores(
 
     Source: O-03, O-50 and the paper's section on induction heads.
     """
-    targets = _targets(tokens)
+    earlier = (tokens[:, :, None] == tokens[:, None, :]).tril(-1)
+    every = torch.ones_like(earlier)
+    matching = torch.zeros_like(earlier)
+    matching[:, :, 1:] = earlier[:, :, :-1]
+    start = torch.zeros_like(earlier)
+    start[:, :, 0] = True
+    previous, current = every.tril(-1).triu(-1), every.tril().triu()
+    targets = [keys[:, 1:] for keys in (matching, previous, earlier, current, start)]
     found = []
 
     def look(pattern: Tensor, hook) -> None:
@@ -218,19 +224,6 @@ def induction_scores(
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
     model.run_with_hooks(tokens, fwd_hooks=[(name, look) for name in names])
     return torch.stack(found, dim=1)
-
-
-def _targets(
-    tokens: Int[Tensor, "batch pos"],
-) -> list[Tensor]:
-    """For each score, which keys count for which query [batch, query from 1, key]."""
-    n = tokens.shape[1]
-    same = (tokens[:, :, None] == tokens[:, None, :]).tril(-1)
-    every = torch.ones_like(same)
-    matching = F.pad(same, (1, 0))[..., :-1]
-    start = F.one_hot(torch.zeros(n, dtype=torch.long), n).bool() & every
-    kinds = (matching, every.tril(-1).triu(-1), same, every.tril().triu(), start)
-    return [keys[:, 1:] for keys in kinds]
 
 
 def copying_scores(weights: dict[str, Tensor]) -> Float[Tensor, "layer head"]:

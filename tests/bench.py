@@ -3,7 +3,8 @@
 Without a word: payloads of figures, a chapter's start, tokens per second, a resume.
 `bench training` measures the time until an induction head forms, ours beside
 TransformerLens's own trainer and a ladder that changes one thing at a time; `bench
-chapters` runs every chapter; `bench all` does all of it. The rows come from
+real` times what chapter 7 does with a language model's weights; `bench chapters` runs
+every chapter; `bench all` does all of it. The rows come from
 `tests/bench_rows`. Nothing here is a test: a number that depends on the machine must
 not fail one.
 """
@@ -22,17 +23,18 @@ from tests.bench_rows import Row, Section
 from tests.bench_rows.chapters import chapter_rows
 from tests.bench_rows.induction import THRESHOLD, induction_rows
 from tests.bench_rows.payloads import payloads
+from tests.bench_rows.real_models import real_model_rows
 from tests.bench_rows.speed import resume, throughput
 from tests.bench_rows.start import start_of_a_chapter
 from utils.training import recipes
 
 __all__ = ["Plan", "main", "read_words"]
 
-WHAT = ("quick", "training", "chapters", "all")
+WHAT = ("quick", "training", "chapters", "real", "all")
 AMOUNTS = ("short", "replay", "full")
 WIDTHS = (46, 44, 34, 0)
 HELP = (
-    "bench [quick | training | chapters | all] [--limit SECONDS] [--seeds N] "
+    "bench [quick | training | chapters | real | all] [--limit SECONDS] [--seeds N] "
     "[--train short | replay | full]"
 )
 
@@ -119,6 +121,9 @@ def measured(plan: Plan) -> Iterator[Section | Row]:
         title = f"until prefix matching {THRESHOLD}"
         yield Section(title, ours="time", other="tokens")
         yield from induction_rows(recipes.LIVE, plan.seeds, plan.limit)
+    if plan.has("real"):
+        yield Section("the weights of a real model", other=f"{lens}, by FactoredMatrix")
+        yield from real_model_rows()
     if plan.has("chapters"):
         title = f"a solved chapter, COURSE_TRAIN={plan.train}"
         yield Section(

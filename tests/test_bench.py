@@ -84,6 +84,7 @@ def ticking():
         (["training", "--limit", "90.5"], bench.Plan("training", limit=90.5)),
         (["--seeds", "3", "training"], bench.Plan("training", seeds=3)),
         (["chapters", "--train", "full"], bench.Plan("chapters", train="full")),
+        (["real"], bench.Plan("real")),
         (["all"], bench.Plan("all")),
     ],
 )
@@ -122,7 +123,7 @@ def test_unknown_words_are_one_sentence(words, sentence, capsys, monkeypatch):
         (
             ["all"],
             ["payloads", "start", "speed", "resume"]
-            + ["training 5 None", "chapters short"],
+            + ["training 5 None", "real", "chapters short"],
         ),
     ],
 )
@@ -132,6 +133,7 @@ def test_each_word_measures_its_part(words, parts, capsys, monkeypatch):
         "start_of_a_chapter": lambda: [Row("start", "1")],
         "throughput": lambda recipe: [Row("speed", "1")],
         "resume": lambda recipe: [Row("resume", "1")],
+        "real_model_rows": lambda: [Row("real", "1")],
         "induction_rows": lambda recipe, seeds, limit: [
             Row(f"training {seeds} {limit}", "1")
         ],

@@ -14,9 +14,14 @@ def judge_top_ov_pairs(answer) -> None:
     for layer, head, k, sizes in (
         (1, 2, 6, dict(seed=0)),
         (0, 1, 9, dict(seed=1, n_layers=1, n_heads=2, n_groups=2, d_vocab=700)),
-        (2, 0, 15, dict(seed=2, n_layers=3, d_model=9, d_head=3, d_vocab=1300)),
+        (1, 0, 15, dict(seed=2, n_layers=3, d_model=9, d_head=3, d_vocab=1300)),
+        (0, 2, 20, dict(seed=4, d_vocab=5)),
     ):
         weights = shared.made_up(**sizes)
+        # Tokens at the edges of blocks of 512 are among those with large entries.
+        edges = [at for at in (0, 511, 512, 1023, 1024) if at < sizes.get("d_vocab", 0)]
+        weights["W_E"][edges] *= 30
+        weights["W_E"][511:512] *= 2
         _judge_one(answer(weights, layer, head, k), weights, layer, head, k)
     _judge_one(answer(weights, layer, head), weights, layer, head, DEFAULT)
 
@@ -31,6 +36,12 @@ def _judge_one(result, weights, layer, head, k) -> None:
         values, expected, f"These are not the {k} largest entries, largest first."
     )
     n = len(circuit)
+    for name, ids in (("source", result[1]), ("output", result[2])):
+        expect.true(
+            not (isinstance(ids, Tensor) and ids.is_floating_point()),
+            f"Your {name} tokens are numbers with a point. Ids are integers; float32 "
+            "cannot hold the places of a large vocabulary.",
+        )
     for name, ids in (("source", sources), ("output", outputs)):
         expect.true(
             ((ids >= 0) & (ids < n) & (ids == ids.round())).all(),
