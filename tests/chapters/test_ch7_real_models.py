@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformer_lens import FactoredMatrix
 
+import solutions.ch7_real_models as chapter
 from solutions.ch3_one_layer import copying_score
 from solutions.ch4_two_layer import k_composition, q_composition, v_composition
 from solutions.ch5_induction_heads import (
@@ -180,6 +181,38 @@ OTHER_WAYS = {
 def test_other_ways_pass(name):
     result = run_check(name, OTHER_WAYS[name])
     assert result.status == "passed", result.message
+
+
+# --- wrong answers that once passed ---------------------------------------------------
+
+
+def groups_in_place(weights):
+    weights.update(chapter.grouped_heads(dict(weights)))
+    return weights
+
+
+def folded_in_place(weights, centre=True):
+    for name, value in chapter.fold_layer_norm(weights, centre).items():
+        weights[name].copy_(value)
+    return weights
+
+
+def float_places(weights, layer, head, k=10):
+    values, sources, outputs = chapter.top_ov_pairs(weights, layer, head, k)
+    return values, sources.float(), outputs.float()
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("grouped_heads", groups_in_place, "changes the dict"),
+        ("fold_layer_norm", folded_in_place, "changes the dict"),
+        ("top_ov_pairs", float_places, "Ids are integers"),
+    ],
+)
+def test_wrong_answers_that_passed_before(name, answer, words):
+    result = run_check(name, answer)
+    assert result.status == "failed" and words in result.message
 
 
 # --- what the chapter says of the shipped model ---------------------------------------

@@ -170,7 +170,7 @@ CHECK = Check(
     ),
     passed=(
         "Checked pair by pair from whole matrices, in models of one, two and three "
-        "layers. With d_head x d_head matrices all 435 pairs of layers of a model of "
-        "30 take seconds."
+        "layers. Done with d_head x d_head matrices, all 435 pairs of layers of a "
+        "model of 30 take seconds."
     ),
 )

@@ -142,6 +142,6 @@ CHECK = Check(
     passed=(
         "Checked head by head against all eigenvalues of the whole matrix, and with a "
         "head that copies and one that does the opposite. For 49,152 tokens the whole "
-        "matrix would take 9.7 GB a head; yours is 64 by 64."
+        "matrix would take 9.7 GB a head; with the product turned, 64 by 64 is enough."
     ),
 )

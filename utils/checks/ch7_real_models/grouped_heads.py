@@ -21,7 +21,7 @@ def judge_grouped_heads(answer) -> None:
             name: (n_layers, n_heads, *weights[name].shape[2:])
             for name in shared.GROUPED
         }
-        result = answer(dict(weights))
+        result = answer(shared.copied(weights))
         shared.names_and_shapes(result, weights, shapes)
         size = n_heads // sizes["n_groups"]
         for name, value in weights.items():
@@ -38,6 +38,8 @@ def judge_grouped_heads(answer) -> None:
                     f"{name} of head {head} is not that of group {head // size}, with "
                     f"{sizes['n_groups']} groups of {size} heads.",
                 )
+    # Last, so that a known mistake has shown itself in the cases above.
+    shared.unchanged(answer, weights)
 
 
 def _with(weights, change, names=shared.GROUPED):

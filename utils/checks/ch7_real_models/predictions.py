@@ -7,31 +7,32 @@ __all__ = ["PREDICTIONS"]
 
 PREDICTIONS = (
     Prediction(
-        name="which_heads_stop",
+        name="what_a_cut_shows",
         question=(
-            "The sender is set to zero, one head of all. Which induction heads lose "
-            "their prefix matching?"
+            "Suppose the sender is cut, one head of all, and the loss on the second "
+            "copy rises by six nats. What does this alone show?"
         ),
         choices=(
             Choice(
-                "None: in a large model others do the same and take over.",
-                "Others may send the same news. How much they make good is what the "
-                "numbers after the cut say, head by head.",
+                "That the induction heads find the sender's news in their keys.",
+                "It fits that story, and others too. A head that all heads build on "
+                "would do the same. Hiding it from the keys alone is what tests the "
+                "keys.",
             ),
             Choice(
-                "All heads of all later layers lose a little, induction heads no more "
-                "than others.",
-                "A head that everything rests on would do that. The controls below are "
-                "there to see it: other heads that look one back, cut alike.",
+                "That what the sender writes is needed for repeats, by whom and on "
+                "which way is open.",
+                "So two things have to come: controls, heads that are cut alike and "
+                "should not matter, and narrower cuts, which hide the sender from one "
+                "input only.",
             ),
             Choice(
-                "Those in whose keys its weights are read most strongly.",
-                "That is what K-composition claims: the induction head finds the news "
-                "in its keys, and the weights say who writes it there. Compare the two "
-                "columns.",
+                "Nothing: cutting any head of a model does damage.",
+                "Damage of that size from any head would be news. The controls below "
+                "say how much other heads cost.",
             ),
         ),
-        right=2,
+        right=1,
     ),
     Prediction(
         name="copying_singles_out",
@@ -48,9 +49,9 @@ PREDICTIONS = (
             Choice(
                 "Not reliably: many heads have high scores, and an induction head may "
                 "have a low one.",
-                "The score follows one path only: W_E, the head, W_U. A head behind "
-                "MLPs reads something else than W_E, and what it writes may be turned "
-                "into the token's logit by later layers.",
+                "The score follows one path only: W_E, the head, W_U. Whatever MLPs "
+                "and other layers do before and after is not in it, so it need not "
+                "agree with what the head does in the whole model.",
             ),
             Choice(
                 "No: all heads of a language model will be near zero.",

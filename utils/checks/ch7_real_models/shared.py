@@ -12,7 +12,15 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from utils.checks import Wrong
 
-__all__ = ["GROUPED", "bridge", "log_probs", "made_up", "names_and_shapes"]
+__all__ = [
+    "GROUPED",
+    "bridge",
+    "copied",
+    "log_probs",
+    "made_up",
+    "names_and_shapes",
+    "unchanged",
+]
 
 GROUPED = ("W_K", "b_K", "W_V", "b_V")
 EPS = 1e-6
@@ -114,6 +122,29 @@ def log_probs(
                 hidden = torch.nn.functional.gelu(hidden)
             x = x + hidden @ W["W_out"][layer] + W["b_out"][layer]
     return (norm(x, "ln_final") @ W["W_U"] + W["b_U"]).log_softmax(-1)
+
+
+def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights by value."""
+    return {name: value.clone() for name, value in weights.items()}
+
+
+def unchanged(answer, weights: dict[str, Tensor], *more) -> None:
+    """Complain if the answer changes the dict that it is given.
+
+    Later cells use the model's own weights again.
+    """
+    given = copied(weights)
+    answer(given, *more)
+    same = given.keys() == weights.keys() and all(
+        given[name].shape == value.shape and torch.equal(given[name], value)
+        for name, value in weights.items()
+    )
+    if not same:
+        raise Wrong(
+            "Your function changes the dict that it is given, or the tensors in it. "
+            "Return a new dict, and make new tensors for what differs."
+        )
 
 
 def names_and_shapes(
