@@ -206,7 +206,7 @@ def float_places(weights, layer, head, k=10):
     ("name", "answer", "words"),
     [
         ("grouped_heads", groups_in_place, "changes the dict"),
-        ("fold_layer_norm", folded_in_place, "changes the dict"),
+        ("fold_layer_norm", folded_in_place, "changed a tensor"),
         ("top_ov_pairs", float_places, "Ids are integers"),
     ],
 )
