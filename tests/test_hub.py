@@ -1,0 +1,149 @@
+"""What comes from a hub: fetched from a stand-in, then loaded without it.
+
+Each fetch is a program of its own, because the hub's client reads its address once.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.hub import hub
+from utils.models import real
+from utils.models.real import is_whole, load_real_model
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = real.MODEL_FOLDER / "small_gpt2"
+GPT2 = "openai-community/gpt2"
+ATTN_ONLY = "NeelNanda/Attn_Only_2L512W_C4_Code"
+TOKENIZER = "NeelNanda/gpt-neox-tokenizer-digits"
+SIZES = dict(d_model=12, n_layers=2, n_heads=3, d_head=4, n_ctx=16, d_vocab=1024)
+
+
+@pytest.fixture
+def repositories(tmp_path) -> Path:
+    """A hub's folder: GPT-2 played by the shipped model, and a small attention-only."""
+    folder = tmp_path / "hub"
+    shutil.copytree(SHIPPED, folder / GPT2)
+    (folder / TOKENIZER).mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(SHIPPED / name, folder / TOKENIZER)
+    place = folder / ATTN_ONLY
+    place.mkdir(parents=True)
+    config = SIZES | {
+        "d_mlp": 48,
+        "act_fn": "relu",
+        "attn_only": True,
+        "normalization": "LN",
+        "tokenizer_name": TOKENIZER,
+    }
+    (place / "config.json").write_text(json.dumps(config))
+    torch.save(attention_only_weights(), place / "model_final.pth")
+    return folder
+
+
+def attention_only_weights() -> dict[str, torch.Tensor]:
+    """A checkpoint in the older library's names."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) / 4
+
+    d, h, k, v = (SIZES[name] for name in ("d_model", "n_heads", "d_head", "d_vocab"))
+    found = {"embed.W_E": draw(v, d), "pos_embed.W_pos": draw(SIZES["n_ctx"], d)}
+    for layer in range(2):
+        block = f"blocks.{layer}"
+        for name in "QKV":
+            found[f"{block}.attn.W_{name}"] = draw(h, d, k)
+            found[f"{block}.attn.b_{name}"] = draw(h, k)
+        found[f"{block}.attn.W_O"] = draw(h, k, d)
+        found[f"{block}.attn.b_O"] = draw(d)
+        found[f"{block}.ln1.w"], found[f"{block}.ln1.b"] = torch.ones(d), draw(d)
+    found |= {"ln_final.w": torch.ones(d), "ln_final.b": draw(d)}
+    return found | {"unembed.W_U": draw(d, v), "unembed.b_U": draw(v)}
+
+
+def fetch(name: str, models: Path, url: str) -> subprocess.CompletedProcess:
+    variables = dict(os.environ)
+    for switch in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        variables.pop(switch, None)
+    variables |= {
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(models / "cache"),
+        "HF_HUB_DISABLE_XET": "1",
+        "COURSE_MODELS": str(models),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), variables.get("PYTHONPATH", "")]),
+    }
+    program = (
+        "import sys; from utils.launcher import environment, fetch\n"
+        "try: fetch.main(sys.argv[1:])\n"
+        "except environment.Problem as error: sys.exit(str(error))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, name],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("COURSE_MODELS", str(folder))
+    return folder
+
+
+def test_gpt2_comes_once_and_loads_without_the_hub(repositories, models):
+    with hub(repositories) as server:
+        done = fetch("gpt2", models, server.url)
+        assert done.returncode == 0, done.stderr
+        assert any("resolve" in asked for asked in server.asked)
+    assert is_whole("gpt2")
+    tokens = torch.tensor([[0, 5, 9]])
+    model = load_real_model("gpt2")
+    assert torch.equal(model(tokens), load_real_model("small_gpt2")(tokens))
+
+
+def test_attention_only_model_loads_without_the_hub(repositories, models):
+    with hub(repositories) as server:
+        done = fetch("attn-only-2l", models, server.url)
+        assert done.returncode == 0, done.stderr
+    model = load_real_model("attn-only-2l")
+    assert model.W_Q.shape == (2, 3, 12, 4) and model.cfg.attn_only
+    kept = attention_only_weights()
+    for layer in range(2):
+        theirs = kept[f"blocks.{layer}.attn.W_K"]
+        assert torch.allclose(model.W_K[layer], theirs, atol=1e-3)
+    assert (
+        load_real_model("attn-only-2l", folded=True)(torch.tensor([[0, 5]]))
+        .isfinite()
+        .all()
+    )
+
+
+def test_a_download_cut_off_leaves_nothing_that_counts(repositories, models):
+    with hub(repositories, cut="model.safetensors") as server:
+        done = fetch("gpt2", models, server.url)
+    assert done.returncode != 0 and "hub" in done.stderr.strip().splitlines()[-1]
+    assert not is_whole("gpt2") and not (models / "gpt2").exists()
+    with hub(repositories) as server:
+        assert fetch("gpt2", models, server.url).returncode == 0
+    assert is_whole("gpt2")
+
+
+def test_a_hub_without_the_model_is_one_sentence(tmp_path, models):
+    (tmp_path / "empty").mkdir()
+    with hub(tmp_path / "empty") as server:
+        for name in ("gpt2", "attn-only-2l"):
+            done = fetch(name, models, server.url)
+            assert done.returncode == 1
+            assert "could not be had from the Hugging Face hub" in done.stderr
