@@ -193,8 +193,8 @@ def induction_scores(
     Example:
         >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1})
-        >>> induction_scores(model, torch.tensor([[0, 4, 2]]))[1].round(decimals=3)
-        tensor([[0.4170, 1.0000]])
+        >>> induction_scores(model, torch.tensor([[0, 4, 2]]))[1, 0].round(decimals=3)
+        tensor([0.4170, 1.0000, 0.4170])
 
     Source: O-03, O-50 and the paper's section on induction heads.
     """

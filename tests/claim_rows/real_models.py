@@ -89,7 +89,7 @@ CLAIMS = (
         ours="off by {off:.0e}",
         conditions={"off by less than 1e-6": lambda n: n["off"] < 1e-6},
         reason="Each entry of the kernel is a head that looks a fixed way back.",
-        rests_on="weights by hand",
+        rests_on="draws",
     ),
     Claim(
         row="F-148",

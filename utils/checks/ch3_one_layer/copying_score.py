@@ -42,7 +42,7 @@ def judge_copying_score(answer) -> None:
             )
     silent = with_weights(model, {"W_O": 0 * model.W_O})
     expect.true(
-        _without_phase(answer(silent, 0, 0)) == 0,
+        _without_phase(answer(silent, 0, 0, False)) == 0,
         "The eigenvalues of a head that writes nothing are all 0. Its score should be "
         "0, and 0 divided by 0 is not.",
     )
