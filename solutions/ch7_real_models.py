@@ -171,7 +171,7 @@ def induction_scores(
 ) -> Float[Tensor, "score layer head"]:
     """Five numbers for every head: how much of its attention goes to certain keys.
 
-    In the order of `SCORES`, the keys j that count for a query i, with j <= i:
+    In this order, the keys j that count for a query i, with j <= i:
 
     - prefix matching: tokens[j - 1] == tokens[i], with j >= 1: what stood before the
       key is the query's own token;

@@ -1,11 +1,10 @@
 """The head gallery: a dot for each head, and what a choice shows, by other means."""
 
-from html.parser import HTMLParser
-
 import numpy as np
 import pytest
 import torch
 
+from tests.test_widgets import Tags
 from utils.models.handmade import random_model
 from utils.text.tokenizer import load_tokenizer
 from utils.widgets import gallery, gallery_points, head_gallery
@@ -74,22 +73,6 @@ def many():
         color="c",
     )
     return explorer, made, asked
-
-
-class Tags(HTMLParser):
-    """The tags of a page and the words between them."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.words = [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def controls(explorer):

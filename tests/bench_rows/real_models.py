@@ -28,25 +28,18 @@ ROUNDS = 3
 LAYERS, HEADS, GROUPS, D_MODEL, D_HEAD, D_VOCAB = 30, 9, 3, 576, 64, 49_152
 
 
-def made_up_weights(
-    layers=LAYERS,
-    heads=HEADS,
-    groups=GROUPS,
-    d_model=D_MODEL,
-    d_head=D_HEAD,
-    d_vocab=D_VOCAB,
-) -> dict[str, Tensor]:
+def made_up_weights() -> dict[str, Tensor]:
     """Random weights of SmolLM2's shapes, under the names that the analyses read."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator) / d_model**0.5
+        return torch.randn(shape, generator=generator) / D_MODEL**0.5
 
-    found = {"W_E": draw(d_vocab, d_model), "W_U": draw(d_model, d_vocab)}
-    for name, n in (("Q", heads), ("K", groups), ("V", groups)):
-        found[f"W_{name}"] = draw(layers, n, d_model, d_head)
-        found[f"b_{name}"] = torch.zeros(layers, n, d_head)
-    found["W_O"] = draw(layers, heads, d_head, d_model)
+    found = {"W_E": draw(D_VOCAB, D_MODEL), "W_U": draw(D_MODEL, D_VOCAB)}
+    for name, n in (("Q", HEADS), ("K", GROUPS), ("V", GROUPS)):
+        found[f"W_{name}"] = draw(LAYERS, n, D_MODEL, D_HEAD)
+        found[f"b_{name}"] = torch.zeros(LAYERS, n, D_HEAD)
+    found["W_O"] = draw(LAYERS, HEADS, D_HEAD, D_MODEL)
     return found
 
 

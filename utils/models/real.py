@@ -96,8 +96,8 @@ def load_real_model(name: str | Path, folded: bool = False) -> TransformerBridge
     `folded`, norms are folded into the weights that read them and what writes is
     centred, as TransformerLens's compatibility mode does. Checks put a small model back
     whatever an answer does to it; copying a large one each time would take too long.
-    Raises ModelFileError when it
-    is not there or damaged, and ValueError for an unknown name.
+    Raises ModelFileError when it is not there or damaged, and ValueError for an unknown
+    name.
     """
     folder = folder_of(name)
     if name in REAL_MODELS and not is_whole(name):
