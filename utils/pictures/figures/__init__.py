@@ -44,6 +44,7 @@ from utils.pictures.figures.style import (
     describe,
     head_label,
 )
+from utils.pictures.figures.table import table
 
 __all__ = [
     "DIVERGING",
@@ -67,6 +68,7 @@ __all__ = [
     "mimebundle",
     "scatter",
     "score_histogram",
+    "table",
     "token_bars",
     "top_tokens",
     "training_curves",

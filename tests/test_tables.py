@@ -1,0 +1,85 @@
+"""The course's table: what a reader sees, in a notebook and as plain text."""
+
+from html.parser import HTMLParser
+
+import pytest
+import torch
+
+from utils.pictures import figures
+
+ROWS = [("0.1", torch.tensor(3.456), 1200), ("0.12", -0.5, None)]
+COLUMNS = {"head": "", "loss (nats)": ".2f", "places": ","}
+
+
+class Cells(HTMLParser):
+    """Collects what stands in each cell, with the cell's tag and attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells, self.inside = [], None
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("th", "td", "caption", "p"):
+            self.inside = [tag, dict(attrs), ""]
+
+    def handle_data(self, data):
+        if self.inside:
+            self.inside[2] += data
+
+    def handle_endtag(self, tag):
+        if self.inside and tag == self.inside[0]:
+            self.cells.append(self.inside)
+            self.inside = None
+
+
+def cells_of(table):
+    parser = Cells()
+    parser.feed(table._repr_html_())
+    return parser.cells
+
+
+def test_numbers_are_rounded_and_aligned():
+    lines = str(figures.table(COLUMNS, ROWS)).splitlines()
+    assert lines == [
+        "head  loss (nats)  places",
+        "0.1          3.46   1,200",
+        "0.12        −0.50",
+    ]
+
+
+def test_html_has_headings_for_columns_and_rows():
+    cells = cells_of(figures.table(COLUMNS, ROWS, title="Heads", note="So it is."))
+    assert [text for _, _, text in cells] == [
+        "Heads",
+        *COLUMNS,
+        *("0.1", "3.46", "1,200"),
+        *("0.12", "−0.50", ""),
+        "So it is.",
+    ]
+    scopes = [attrs.get("scope") for _, attrs, _ in cells]
+    assert scopes == [None, *["col"] * 3, "row", None, None, "row", None, None, None]
+
+
+def test_words_stand_left_and_numbers_right():
+    cells = cells_of(figures.table(COLUMNS, ROWS))
+    sides = [
+        attrs["style"].split("text-align:")[1].split(";")[0] for _, attrs, _ in cells
+    ]
+    assert sides == ["left", "right", "right"] * 3
+
+
+def test_tokens_cannot_break_the_page():
+    table = figures.table({"<b>": ""}, [["<|start|>"], ["a\n b"]], "a < b", "c & d")
+    assert [text for _, _, text in cells_of(table)] == [
+        "a < b",
+        "<b>",
+        "<|start|>",
+        "a\n b",
+        "c & d",
+    ]
+    assert "<|start|>" not in table._repr_html_()
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="2 values for 3 columns"):
+        figures.table(COLUMNS, [("0.1", 2.0)])
