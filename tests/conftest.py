@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = ROOT / "tests" / "offline"
 SCRATCH = Path(tempfile.mkdtemp(prefix="course-pytest-"))
 SOLVED_FOLDER = ROOT / ".solved"
 SOLVED = pytest.StashKey[list[str]]()
+WARM = pytest.StashKey[warm.Warm]()
 SHUFFLE = 1  # with this seed the sections of the solved chapters change places
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -66,6 +69,8 @@ def pytest_configure(config):
         share = (os.cpu_count() or 1) // config.workerinput["workercount"]
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
         return
+    if warm.POSSIBLE:
+        config.stash[WARM] = warm.Warm(SCRATCH)
     # Somebody who names files wants those, not every chapter.
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS
     if not chosen or str(ROOT) in config.args:
@@ -100,6 +105,12 @@ def solved_copies(folder: Path) -> list[Path]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if item.path.suffix == ".ipynb" and warm.ADDRESS in os.environ:
+        warm.choose_kernel(item.config.option, item.path)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Running a whole notebook is slow; say so before `-m "not slow"` is applied."""
     for item in items:
@@ -108,6 +119,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_unconfigure(config):
+    if WARM in config.stash:
+        config.stash[WARM].close()
     shutil.rmtree(SCRATCH, ignore_errors=True)
     for copy in config.stash.get(SOLVED, [])[:1]:
         shutil.rmtree(Path(copy).parent, ignore_errors=True)

@@ -35,6 +35,7 @@ def server(tmp_path, monkeypatch):
     lab.CHAPTERS.mkdir()
     (lab.CHAPTERS / "ch2_zero_layer.ipynb").write_text(json.dumps(NOTEBOOK))
     lab.lay_missing()
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)  # a new process, no warm kernel
     with browser.jupyter(lab.COPIES, tmp_path) as address:
         yield address
 
