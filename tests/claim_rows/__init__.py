@@ -6,20 +6,33 @@ holds them to their verdicts.
 """
 
 import importlib
+import json
 import math
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import torch
 
-__all__ = ["RESTS_ON", "VERDICTS", "Claim", "Finding", "all_claims"]
+__all__ = [
+    "KEPT",
+    "RESTS_ON",
+    "VERDICTS",
+    "Claim",
+    "Finding",
+    "all_claims",
+    "keep",
+    "kept_finding",
+]
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
 # What a row's numbers come from; `claims --shake` does with each what could differ.
 RESTS_ON = ("shipped weights", "weights by hand", "draws", "trains")
 Numbers = Mapping[str, float]
+# The numbers of one measurement, by row and statement, for who only wants to read.
+KEPT = Path(__file__).with_name("kept.json")
 
 
 @dataclass(frozen=True)
@@ -56,9 +69,12 @@ class Claim:
             raise ValueError(f"{self.row}: a claim needs a condition.")
 
     def find(self) -> "Finding":
-        """Measure, and judge what was measured. A number that is not finite fails."""
+        """Measure, and judge what was measured."""
         with torch.no_grad():
-            numbers = dict(self.measure())
+            return self.judge(dict(self.measure()))
+
+    def judge(self, numbers: Numbers) -> "Finding":
+        """What these numbers come to. One that is not finite fails."""
         finite = all(math.isfinite(value) for value in numbers.values())
         holds = {
             words: finite and bool(test(numbers))
@@ -104,3 +120,31 @@ def all_claims() -> tuple[Claim, ...]:
 def _order(row: str) -> tuple[str, int]:
     letter, number = row.split("-")
     return letter, int(number)
+
+
+# --- kept numbers -------------------------------------------------------------------
+
+
+def kept_finding(claim: Claim) -> Finding | None:
+    """What the kept numbers of a claim come to; None where none are kept."""
+    numbers = _kept().get(claim.row, {}).get(claim.statement)
+    return None if numbers is None else claim.judge(numbers)
+
+
+def keep(findings: Iterable[Finding]) -> None:
+    """Keep what was measured; numbers of claims that are gone are dropped."""
+    new = {(f.claim.row, f.claim.statement): f.numbers for f in findings}
+    table: dict[str, dict[str, Numbers]] = {}
+    for claim in all_claims():
+        old = _kept().get(claim.row, {}).get(claim.statement)
+        numbers = new.get((claim.row, claim.statement), old)
+        if numbers is not None:
+            rounded = {name: float(f"{value:.6g}") for name, value in numbers.items()}
+            table.setdefault(claim.row, {})[claim.statement] = rounded
+    KEPT.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _kept.cache_clear()
+
+
+@cache
+def _kept() -> dict[str, dict[str, Numbers]]:
+    return json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
