@@ -238,12 +238,24 @@ def by_the_formula(q, k, v):
     return torch.einsum("bhqk,bhkd->bhqd", pattern, v)
 
 
-def test_training_in_bfloat16_takes_the_quick_way_and_agrees():
-    model = build(SIZES)
+@pytest.mark.parametrize("smeared", [False, True])
+def test_training_in_bfloat16_takes_the_quick_way_and_agrees(smeared):
+    model = build(replace(SIZES, smeared_keys=smeared))
     with torch.autocast("cpu", torch.bfloat16):
         quick = model.final_stream(TOKENS)
     assert "RowByRow" in graph_of(quick)
     assert_near(quick.float(), model.final_stream(TOKENS), 0.2)
+    quick.float().sum().backward()
+    quickly = {
+        name: p.grad.clone()
+        for name, p in model.named_parameters()
+        if p.grad is not None
+    }
+    model.zero_grad()
+    model.final_stream(TOKENS).sum().backward()
+    for name, gradient in quickly.items():
+        right = model.get_parameter(name).grad
+        assert_near(gradient, right, 0.1 * right.abs().max().item() + 1e-6)
     assert "RowByRow" not in graph_of(model.final_stream(TOKENS))
 
 

@@ -23,7 +23,8 @@ def causal_attention(
 ) -> Float[Tensor, "batch head pos d_head"]:
     """softmax(q k^T / sqrt(d_head)) v, where no position sees a later one."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= LONGEST:
-        return _RowByRow.apply(q, k, v)
+        # Smeared keys are float32: the way back, unlike this one, would not convert.
+        return _RowByRow.apply(q, k.to(q.dtype), v.to(q.dtype))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
