@@ -54,6 +54,7 @@ def lay_copy(folder: Path) -> Path:
     for name in ("requirements.txt", ".constraints.txt", "pyproject.toml"):
         (folder / name).write_text("# nothing\n")
     (folder / "chapters").mkdir()
+    (folder / "chapters" / "GLOSSARY.md").write_text("the glossary")
     for name in ("ch2_zero_layer", "ch3_one_layer"):
         path = folder / "chapters" / f"{name}.ipynb"
         path.write_text(json.dumps(NOTEBOOK))
@@ -441,9 +442,11 @@ def test_lab_lays_chapters_and_keeps_answers(with_lab):
     answered = copies / "ch2_zero_layer.ipynb"
     answered.write_text("my answers")
     (copies / "ch3_one_layer.ipynb").unlink()
+    (copies / "GLOSSARY.md").write_text("an older glossary")
     process = start(with_lab, "lab")
     assert "Laid into my_chapters: ch3_one_layer\n" in process.stdout
     assert answered.read_text() == "my answers"
+    assert (copies / "GLOSSARY.md").read_text() == "the glossary"
 
 
 @makes_venv

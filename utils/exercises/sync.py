@@ -1,8 +1,9 @@
-"""Keep the notebooks' exercise cells in step with the solutions.
+"""Keep the notebooks in step with the solutions, the glossary and the colours.
 
-`python3 -m utils sync` writes the stub of every exercise cell anew; `--check` only says
-what would change. The tests use `solved_copy` to run each chapter as a learner leaves
-it who solved everything, and `sections` to run a chapter's sections one by one.
+`python3 -m utils sync` writes the stub of every exercise cell anew, links each term's
+first use to the glossary and colours the symbols in formulas; `--check` only says what
+would change. The tests use `solved_copy` to run each chapter as a learner leaves it who
+solved everything, and `sections` to run a chapter's sections one by one.
 """
 
 import ast
@@ -15,9 +16,12 @@ from pathlib import Path
 import nbformat
 
 from utils.checks import EXERCISE_CELL
+from utils.exercises import glossary
+from utils.pictures import formulas
 
 __all__ = [
     "drift",
+    "dress",
     "exercise_names",
     "main",
     "sections",
@@ -29,6 +33,7 @@ __all__ = [
 
 CHAPTERS = Path(__file__).parents[2] / "chapters"
 SECTION = re.compile(r"^## ", re.MULTILINE)
+STYLE_SHEET = Path(__file__).parents[1] / "assets" / "lab" / "custom.css"
 
 
 def solution_source(stem: str, name: str) -> str:
@@ -70,6 +75,44 @@ def sync_chapter(chapter: Path) -> list[str]:
         for cell, name in _exercise_cells(notebook):
             cell.source = _cell_source(chapter.stem, name)
         nbformat.write(notebook, chapter)
+    return changed
+
+
+def dress(chapter: Path, check: bool = False) -> list[str]:
+    """Set a chapter's links to the glossary and the colours of its formulas anew.
+
+    Returns the ids of the cells that changed, or with `check` would.
+    """
+    notebook = _read(chapter)
+    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    terms = glossary.read_glossary()
+    sources = [formulas.color_formulas(cell.source) for cell in prose]
+    sources = glossary.link_first_uses(sources, terms)
+    changed = []
+    for cell, source in zip(prose, sources, strict=True):
+        if cell.source != source:
+            cell.source = source
+            changed.append(cell.id)
+    if changed and not check:
+        nbformat.write(notebook, chapter)
+    return changed
+
+
+def write_companions() -> list[str]:
+    """Write the glossary's places and the style sheet; returns the files changed."""
+    chapters = {
+        path.stem: [c.source for c in _read(path).cells if c.cell_type == "markdown"]
+        for path in sorted(CHAPTERS.glob("ch*.ipynb"))
+    }
+    changed = []
+    met = glossary.first_met(chapters, glossary.read_glossary())
+    if glossary.write_first_met(met):
+        changed.append(glossary.GLOSSARY.name)
+    css = formulas.dark_css()
+    if not STYLE_SHEET.exists() or STYLE_SHEET.read_text(encoding="utf-8") != css:
+        STYLE_SHEET.parent.mkdir(exist_ok=True)
+        STYLE_SHEET.write_text(css, encoding="utf-8", newline="\n")
+        changed.append(STYLE_SHEET.name)
     return changed
 
 
@@ -132,13 +175,19 @@ def _cell_source(stem: str, name: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """`python3 -m utils sync [--check]`: 1 if a stub has drifted, with its name."""
+    """`python3 -m utils sync [--check]`: 1 if something has drifted, with its name."""
     check = "--check" in argv
-    found = 0
+    found = []
     for chapter in sorted(CHAPTERS.glob("ch*.ipynb")):
-        for name in drift(chapter) if check else sync_chapter(chapter):
-            found += 1
-            print(f"{chapter.name}: {name} {'differs' if check else 'written anew'}")
+        stubs = drift(chapter) if check else sync_chapter(chapter)
+        found += [f"{chapter.name}: {name}" for name in stubs]
+        cells = dress(chapter, check)
+        found += [f"{chapter.name}, links and colours: {', '.join(cells)}"] * bool(
+            cells
+        )
+    found += [] if check else write_companions()
+    for line in found:
+        print(f"{line} {'differs' if check else 'written anew'}")
     if not found:
-        print("Every stub matches its solution.")
+        print("Every notebook is in step.")
     return 1 if check and found else 0

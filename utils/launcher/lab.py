@@ -1,7 +1,8 @@
 """`python3 -m utils lab [ch3]`: lays the learner's copies and opens JupyterLab on them.
 
 Called by `utils/__main__.py`. Chapters are copied into git-ignored `my_chapters/`, so
-that an update of the course never collides with someone's answers.
+that an update of the course never collides with someone's answers. The glossary, which
+their links lead to, is laid beside them.
 """
 
 import json
@@ -26,6 +27,8 @@ __all__ = [
 
 CHAPTERS = ROOT / "chapters"
 COPIES = ROOT / "my_chapters"
+GLOSSARY = "GLOSSARY.md"
+STYLES = ROOT / "utils" / "assets" / "lab"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
@@ -92,6 +95,7 @@ def lay_missing() -> list[Path]:
     laid = [_lay(path) for path in missing]
     for copy in laid:
         os.utime(copy, ns=(when, when))
+    _lay(CHAPTERS / GLOSSARY)  # nobody's answers: always the present one
     return laid
 
 
@@ -116,6 +120,8 @@ def jupyter_command(chapter: Path, rest: list[str]) -> list[str]:
         "jupyterlab",
         f"--ServerApp.root_dir={COPIES}",
         f"--LabApp.default_url=/lab/tree/{chapter.name}",
+        "--LabApp.custom_css=True",
+        f"--ServerApp.static_custom_path={STYLES}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *rest,
