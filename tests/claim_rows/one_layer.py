@@ -301,13 +301,17 @@ def scores(
     centred: bool = False,
 ) -> tuple[Float[Tensor, "head"], Float[Tensor, "null"]]:
     """Copying scores of the shipped model and of random heads."""
-    trained = [copying_score(model(), 0, head, centred) for head in heads()]
     null = [
         copying_score(random_heads(seed), 0, head, centred)
         for seed in RANDOM_SEEDS
         for head in heads()
     ]
-    return torch.tensor(trained), torch.tensor(null)
+    return trained_scores(centred), torch.tensor(null)
+
+
+@cache
+def trained_scores(centred: bool = False) -> Float[Tensor, "head"]:
+    return torch.tensor([copying_score(model(), 0, head, centred) for head in heads()])
 
 
 def copying() -> dict[str, float]:
@@ -368,7 +372,7 @@ def two_measures() -> dict[str, float]:
 
 
 def low_rank_tools() -> dict[str, float]:
-    circuit = full_ov_circuit(model(), 0, int(scores()[0].argmax()))
+    circuit = full_ov_circuit(model(), 0, int(trained_scores().argmax()))
     a, b = circuit.A[:1000].double(), circuit.B[:, :1000].double()
     start = time.perf_counter()
     dense = torch.linalg.svdvals(a @ b)[: a.shape[1]]

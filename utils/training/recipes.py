@@ -138,7 +138,10 @@ RECIPES = {
     "one_layer_twin": replace(_TWO, model=_sizes(1, waves=1.0)),
     "two_layer_text": replace(_TWO, repeat_share=0.0),
     # Chapter 7's: with waves of height 1/4 added to the stream, and Muon on all
-    # matrices inside the layers, induction comes after half of these steps.
+    # matrices inside the layers, induction comes after half of these steps. When the
+    # shipped one was trained, no probe ran before the last step. So its record's curve
+    # is one point, the loss on an eighth of the held-out rows; `heldout_loss` is that
+    # on all of them. `train small_gpt2` writes the whole curve.
     "small_gpt2": Recipe(
         GPT2Sizes(),
         replace(ATTENTION, steps=1500, lr=7e-3),

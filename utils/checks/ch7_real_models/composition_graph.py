@@ -56,22 +56,49 @@ def _by_hand(weights, kind, **change) -> Tensor:
     layers, heads = weights["W_Q"].shape[:2]
     result = torch.zeros(layers, heads, layers, heads, dtype=torch.float64)
     for a in range(layers):
-        for b in range(a + 1 - change.get("same_layer", 0), layers):
+        begin = 0 if change.get("every_pair") else a + 1 - change.get("same_layer", 0)
+        for b in range(begin, layers):
             for i in range(heads):
                 for j in range(heads):
                     first = weights["W_V"][a, i] @ weights["W_O"][a, i]
                     second = LATER[kind](weights, (b, j))
+                    if change.get("later_turned"):
+                        second = second.T
+                    if change.get("values_turned") and kind == "v":
+                        second = second.T
                     if change.get("transposed"):
                         first = first.T
                     both = second @ first if change.get("reversed") else first @ second
                     size = first.norm() * second.norm()
                     if change.get("raw"):
                         size = 1.0
+                    if change.get("above_squared"):
+                        size = size / both.norm()
+                    if change.get("size_squared"):
+                        size = size**2
+                    if change.get("factors"):
+                        size = _sizes_of_factors(weights, kind, (a, i), (b, j))
                     score = both.norm() / size
+                    if change.get("largest"):
+                        score = _spectral(both) / _spectral(first) / _spectral(second)
+                    if change.get("above_chance"):
+                        score = score - first.shape[0] ** -0.5
                     if change.get("adjacent") and b > a + 1:
                         score = 0.0
                     result[a, i, b, j] = score**2 if change.get("squared") else score
     return result
+
+
+def _spectral(matrix: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(matrix, ord=2)
+
+
+def _sizes_of_factors(weights, kind, one, two) -> Tensor:
+    """The product of the norms of the four factors."""
+    later = {"q": ("W_Q", "W_K"), "k": ("W_K", "W_Q"), "v": ("W_V", "W_O")}[kind]
+    factors = [weights["W_V"][one], weights["W_O"][one]]
+    factors += [weights[name][two] for name in later]
+    return torch.stack([factor.norm() for factor in factors]).prod()
 
 
 def not_divided(weights, kind="k"):
@@ -104,6 +131,55 @@ def always_keys(weights, kind="k"):
 
 def transposed(weights, kind="k"):
     return _by_hand(weights, kind, transposed=True)
+
+
+def every_pair(weights, kind="k"):
+    return _by_hand(weights, kind, every_pair=True)
+
+
+def from_and_to_swapped(weights, kind="k"):
+    return _by_hand(weights, kind).permute(2, 3, 0, 1)
+
+
+def divided_twice(weights, kind="k"):
+    return _by_hand(weights, kind, size_squared=True)
+
+
+def product_squared(weights, kind="k"):
+    return _by_hand(weights, kind, above_squared=True)
+
+
+def later_turned(weights, kind="k"):
+    return _by_hand(weights, kind, later_turned=True)
+
+
+def divided_by_factors(weights, kind="k"):
+    return _by_hand(weights, kind, factors=True)
+
+
+def spectral_norms(weights, kind="k"):
+    return _by_hand(weights, kind, largest=True)
+
+
+def above_chance(weights, kind="k"):
+    return _by_hand(weights, kind, above_chance=True)
+
+
+def values_turned(weights, kind="k"):
+    return _by_hand(weights, kind, values_turned=True)
+
+
+def inner_matrix_only(weights, kind="k"):
+    """|O X| / |O| / |X|, without the outer factors."""
+    layers, heads = weights["W_Q"].shape[:2]
+    X = {"q": weights["W_Q"], "k": weights["W_K"], "v": weights["W_V"]}[kind]
+    result = torch.zeros(layers, heads, layers, heads)
+    for a in range(layers):
+        for i in range(heads):
+            W_O, later = weights["W_O"][a, i], X[a + 1 :]
+            size = W_O.norm() * later.flatten(-2).norm(dim=-1)
+            result[a, i, a + 1 :] = (W_O @ later).flatten(-2).norm(dim=-1) / size
+    return result
 
 
 CHECK = Check(
@@ -143,6 +219,66 @@ CHECK = Check(
             "same layer",
             "Heads of one layer do not read each other; those entries are 0.",
             same_layer_too,
+        ),
+        Mistake(
+            "every pair",
+            "You filled in all pairs of layers. A head reads only what earlier layers "
+            "wrote; all other entries are 0.",
+            every_pair,
+        ),
+        Mistake(
+            "from and to swapped",
+            "Your first two axes are the later head. The result is [from_layer, "
+            "from_head, to_layer, to_head]: who writes comes first.",
+            from_and_to_swapped,
+        ),
+        Mistake(
+            "divided twice",
+            "You divided by the squares of the norms. Above stands a norm, so below "
+            "stand norms, each once.",
+            divided_twice,
+        ),
+        Mistake(
+            "product squared",
+            "The norms below are right; above stands the squared norm of the product. "
+            "The formula with small matrices gives the square: take its root.",
+            product_squared,
+        ),
+        Mistake(
+            "later head turned",
+            "You transposed the later head's matrix in all three kinds: W_QK belongs "
+            "to queries, W_QK^T to keys, and W_OV stays as it is.",
+            later_turned,
+        ),
+        Mistake(
+            "divided by the factors' norms",
+            "You divided by the norms of W_V, W_O, W_Q and W_K one by one. What is "
+            "compared are whole circuits: divide by the norms of W_OV and W_QK.",
+            divided_by_factors,
+        ),
+        Mistake(
+            "inner matrix only",
+            "You took the norm of what stands in the middle, such as W_O W_K, alone. "
+            "The outer factors decide which of its directions are used.",
+            inner_matrix_only,
+        ),
+        Mistake(
+            "spectral norms",
+            "You took the largest singular value. The Frobenius norm is the root of "
+            "the sum of all squares.",
+            spectral_norms,
+        ),
+        Mistake(
+            "chance subtracted",
+            "You subtracted what random matrices score. Here the scores stand as they "
+            "are; the chapter prints the reference beside them.",
+            above_chance,
+        ),
+        Mistake(
+            "values turned",
+            "With kind 'v' you transposed the later head's W_OV. A row vector meets "
+            "its W_V first.",
+            values_turned,
         ),
         Mistake(
             "neighbours only",

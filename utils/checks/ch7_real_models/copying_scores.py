@@ -56,19 +56,22 @@ def _score(small) -> torch.Tensor:
     return eigenvalues.sum(-1).real / eigenvalues.abs().sum(-1)
 
 
+def _eigenvalues(weights):
+    around = weights["W_U"] @ weights["W_E"]
+    return torch.linalg.eigvals(weights["W_O"] @ around @ weights["W_V"])
+
+
 def inside_the_stream(weights):
     return _score(weights["W_O"] @ weights["W_V"])
 
 
 def real_parts_below(weights):
-    around = weights["W_U"] @ weights["W_E"]
-    eigenvalues = torch.linalg.eigvals(weights["W_O"] @ around @ weights["W_V"])
+    eigenvalues = _eigenvalues(weights)
     return eigenvalues.sum(-1).real / eigenvalues.real.abs().sum(-1)
 
 
 def share_of_positive(weights):
-    around = weights["W_U"] @ weights["W_E"]
-    eigenvalues = torch.linalg.eigvals(weights["W_O"] @ around @ weights["W_V"])
+    eigenvalues = _eigenvalues(weights)
     return (eigenvalues.real > 0).float().mean(-1)
 
 
@@ -83,6 +86,60 @@ def centred(weights):
     W_E = weights["W_E"] - weights["W_E"].mean(0)
     W_U = weights["W_U"] - weights["W_U"].mean(1, keepdim=True)
     return _score(weights["W_O"] @ (W_U @ W_E) @ weights["W_V"])
+
+
+def trace_only(weights):
+    return _eigenvalues(weights).sum(-1).real
+
+
+def _small(weights):
+    return weights["W_O"] @ (weights["W_U"] @ weights["W_E"]) @ weights["W_V"]
+
+
+def divided_by_the_norm(weights):
+    small = _small(weights)
+    return _diagonal(small).sum(-1) / small.flatten(-2).norm(dim=-1)
+
+
+def small_diagonal(weights):
+    diagonal = _diagonal(_small(weights))
+    return diagonal.sum(-1) / diagonal.abs().sum(-1)
+
+
+def whole_diagonal(weights):
+    path = weights["W_V"] @ weights["W_O"]
+    diagonal = _diagonal(weights["W_E"] @ path @ weights["W_U"])
+    return diagonal.sum(-1) / diagonal.abs().sum(-1)
+
+
+def share_that_raise_themselves(weights):
+    path = weights["W_V"] @ weights["W_O"]
+    return (_diagonal(weights["W_E"] @ path @ weights["W_U"]) > 0).float().mean(-1)
+
+
+def _diagonal(matrices):
+    return matrices.diagonal(dim1=-2, dim2=-1)
+
+
+def absolute_sum(weights):
+    found = _eigenvalues(weights)
+    return found.sum(-1).abs() / found.abs().sum(-1)
+
+
+def positive_ones_only(weights):
+    found = _eigenvalues(weights)
+    return found.real.clamp(min=0).sum(-1) / found.abs().sum(-1)
+
+
+def as_if_symmetric(weights):
+    around = weights["W_U"] @ weights["W_E"]
+    found = torch.linalg.eigvalsh(weights["W_O"] @ around @ weights["W_V"])
+    return found.sum(-1) / found.abs().sum(-1)
+
+
+def as_if_tied(weights):
+    around = weights["W_E"].mT @ weights["W_E"]
+    return _score(weights["W_O"] @ around @ weights["W_V"])
 
 
 def around_the_wrong_way(weights):
@@ -132,6 +189,61 @@ CHECK = Check(
             "You subtracted means of W_E or W_U. That is chapter 3's other score; here "
             "nothing is centred.",
             centred,
+        ),
+        Mistake(
+            "trace only",
+            "You give the sum of the eigenvalues, which is the trace, undivided. So a "
+            "head with large weights seems to copy more.",
+            trace_only,
+        ),
+        Mistake(
+            "trace over the norm",
+            "You divided the trace by the matrix's norm. Below stands the sum of the "
+            "eigenvalues' absolute values.",
+            divided_by_the_norm,
+        ),
+        Mistake(
+            "diagonal of the small matrix",
+            "You took the diagonal of the small matrix. Its sum is that of the "
+            "eigenvalues; the sum of absolute values is not.",
+            small_diagonal,
+        ),
+        Mistake(
+            "diagonal of the circuit",
+            "You took the diagonal of the full OV circuit, each token's effect on "
+            "itself. Its sum is that of the eigenvalues; the sum of absolute values is "
+            "not. Large vocabularies also make it slow.",
+            whole_diagonal,
+        ),
+        Mistake(
+            "share that raise themselves",
+            "You counted the tokens that raise their own logit. That is another "
+            "measure of copying; asked for are eigenvalues.",
+            share_that_raise_themselves,
+        ),
+        Mistake(
+            "absolute value of the sum",
+            "You took the absolute value of the sum, so a head that lowers what it "
+            "sees counts as one that copies.",
+            absolute_sum,
+        ),
+        Mistake(
+            "positive ones only",
+            "You summed the positive eigenvalues only. The negative ones count against "
+            "copying.",
+            positive_ones_only,
+        ),
+        Mistake(
+            "as if symmetric",
+            "`eigvalsh` takes the matrix for a symmetric one and reads half of it. "
+            "This one is not; use `eigvals`.",
+            as_if_symmetric,
+        ),
+        Mistake(
+            "as if tied",
+            "You used W_E in place of W_U. In some models one is the other turned, but "
+            "not in all.",
+            as_if_tied,
         ),
         Mistake(
             "wrong way round",

@@ -71,12 +71,28 @@ def _judge_one(result, before, centre) -> None:
                     "should have mean 0 over d_model.",
                 )
     tokens = torch.tensor(shared.TOKENS)
+    wanted = shared.log_probs(before, tokens, subtract_mean=centre)
     expect.close(
         shared.log_probs(found, tokens, subtract_mean=False),
-        shared.log_probs(before, tokens, subtract_mean=centre),
+        wanted,
         "A model with your weights, whose norms only divide, predicts something else "
-        "than the model before.",
+        f"than the model before.{_where(found, before, centre, tokens, wanted)}",
     )
+
+
+def _where(found, before, centre, tokens, wanted) -> str:
+    """What, put right, puts the whole model right: one name, or all of one norm."""
+    right = _folded(before, centre)
+    groups = [
+        [n for pair in pairs for n in pair if n in found] for pairs in READERS.values()
+    ]
+    tried = [[name] for group in groups for name in group] + groups
+    for names in tried:
+        mended = found | {name: right[name].to(found[name].dtype) for name in names}
+        away = shared.log_probs(mended, tokens, subtract_mean=False) - wanted
+        if away.abs().max() < 1e-5:
+            return f" All is right but {' or '.join(names)}."
+    return ""
 
 
 def _axes(value) -> dict[str, int]:
@@ -96,20 +112,31 @@ def _folded(weights, centre=True, **change):
             W = weights[matrix]
             heads = (slice(None), None) if W.dim() == 4 else ()
             here = (*heads, ..., None)
-            new = w[here] * W
+            new = w[here] * (_less_mean(W) if change.get("centred_first") else W)
             read = new if change.get("bias_scaled") else W
+            if change.get("bias_centred"):
+                read = _less_mean(W)
             if centre and not change.get("readers_kept"):
-                new = new - new.mean(-2, keepdim=True)
+                new = _less_mean(new, change.get("reader_axis", -2))
             folded[matrix] = new
             if bias is not None and not change.get("bias_lost"):
-                folded[bias] = weights[bias] + (b[here] * read).sum(-2)
+                met = b[here] * read
+                met = met.mean(-2) if change.get("bias_mean") else met.sum(-2)
+                folded[bias] = weights[bias] + met
         if not change.get("norms_kept"):
             folded[f"{norm}_w"], folded[f"{norm}_b"] = torch.ones_like(w), 0 * b
-    if centre:
+    if centre and not change.get("writers_kept"):
         axis = change.get("axis", -1)
         for name in set(WRITERS) & weights.keys() - set(change.get("uncentred", ())):
-            folded[name] = weights[name] - weights[name].mean(axis, keepdim=True)
+            one = weights[name].mean() if axis is None else None
+            folded[name] = (
+                _less_mean(weights[name], axis) if one is None else weights[name] - one
+            )
     return folded
+
+
+def _less_mean(values, axis=-2):
+    return values - values.mean(axis, keepdim=True)
 
 
 def bias_lost(weights, centre=True):
@@ -118,6 +145,10 @@ def bias_lost(weights, centre=True):
 
 def bias_scaled(weights, centre=True):
     return _folded(weights, centre, bias_scaled=True)
+
+
+def bias_averaged(weights, centre=True):
+    return _folded(weights, centre, bias_mean=True)
 
 
 def norms_kept(weights, centre=True):
@@ -152,6 +183,30 @@ def readers_not_centred(weights, centre=True):
     return _folded(weights, centre, readers_kept=True)
 
 
+def writers_not_centred(weights, centre=True):
+    return _folded(weights, centre, writers_kept=True)
+
+
+def never_centred(weights, centre=True):
+    return _folded(weights, False)
+
+
+def one_mean_for_all(weights, centre=True):
+    return _folded(weights, centre, axis=None)
+
+
+def readers_along_what_they_give(weights, centre=True):
+    return _folded(weights, centre, reader_axis=-1)
+
+
+def centred_before_the_weight(weights, centre=True):
+    return _folded(weights, centre, centred_first=centre, readers_kept=True)
+
+
+def bias_through_centred(weights, centre=True):
+    return _folded(weights, centre, bias_centred=centre)
+
+
 CHECK = Check(
     name="fold_layer_norm",
     judge=judge_fold_layer_norm,
@@ -181,6 +236,12 @@ CHECK = Check(
             "You sent the norm's bias through the matrix that is folded already. The "
             "bias comes after the weight, so it meets the old matrix.",
             bias_scaled,
+        ),
+        Mistake(
+            "norm bias averaged",
+            "You took the mean over d_model of the bias times the matrix. A vector "
+            "that meets a matrix is a sum over d_model.",
+            bias_averaged,
         ),
         Mistake(
             "norms not reset",
@@ -221,6 +282,43 @@ CHECK = Check(
             "over d_model of each single vector, which is the last axis of what is "
             "written.",
             centred_along_rows,
+        ),
+        Mistake(
+            "never centred",
+            "`centre` changes nothing in your function: what is written still has a "
+            "mean, and no norm subtracts it any more.",
+            never_centred,
+        ),
+        Mistake(
+            "writers not centred",
+            "You took the mean off what reads, and not off what writes. The norm's own "
+            "subtraction is gone, so nothing with a mean may enter the stream.",
+            writers_not_centred,
+        ),
+        Mistake(
+            "one mean for all",
+            "You subtracted one number from all vectors, the mean of the whole "
+            "tensor. A norm subtracts from each vector its own mean over d_model.",
+            one_mean_for_all,
+        ),
+        Mistake(
+            "readers centred along what they give",
+            "You took the mean of each reading matrix over its last axis. What meets "
+            "the stream's missing mean is d_model, the axis before the last.",
+            readers_along_what_they_give,
+        ),
+        Mistake(
+            "centred before the weight",
+            "You took the mean off the matrices first and multiplied by the norm's "
+            "weight afterwards, which brings a mean back. Fold first, then centre.",
+            centred_before_the_weight,
+        ),
+        Mistake(
+            "bias through the centred matrix",
+            "You sent the norm's bias through a matrix that is centred already. The "
+            "bias comes after the norm and has a mean of its own, so it meets the old "
+            "matrix.",
+            bias_through_centred,
         ),
         Mistake(
             "readers not centred",

@@ -68,6 +68,11 @@ def once_for_each_head(weights):
     return _with(weights, lambda v, n: v.repeat_interleave(heads, 1))
 
 
+def as_often_as_groups(weights):
+    groups = weights["W_K"].shape[1]
+    return _with(weights, lambda v, n: v.repeat_interleave(groups, 1))
+
+
 def along_the_layers(weights):
     return _with(weights, lambda v, n: v.repeat_interleave(n, 0))
 
@@ -106,6 +111,12 @@ CHECK = Check(
             "You repeated each group once for every head of the layer. A group serves "
             "only its own heads: their number is heads divided by groups.",
             once_for_each_head,
+        ),
+        Mistake(
+            "as often as there are groups",
+            "You repeated each group as often as there are groups. It has to stand "
+            "once for each of its heads: heads divided by groups.",
+            as_often_as_groups,
         ),
         Mistake(
             "along the layers",

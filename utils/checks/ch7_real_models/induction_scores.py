@@ -88,20 +88,35 @@ def _scores(model, tokens, skip_start=False, **change) -> Tensor:
     matching[..., 1:] = same[..., :-1]
     if change.get("after"):  # what follows the query's own position is not there yet
         matching = same
+    if change.get("before_the_copy"):
+        matching = torch.zeros_like(same)
+        matching[..., :-1] = same[..., 1:]
+    if change.get("latest_only"):
+        later = matching.flip(-1).cumsum(-1).flip(-1)
+        matching = matching & (later == 1)
     start = torch.zeros_like(same)
     start[..., 0] = True
     current = every.tril().triu()
+    if change.get("not_itself"):
+        matching = matching & ~current
     kinds = [matching, every.tril(-1).triu(-1), same, current, start]
     if change.get("itself"):
         kinds[2] = same | current
     if change.get("swapped"):
         kinds[0], kinds[2] = kinds[2], kinds[0]
+    if change.get("later_copies"):
+        kinds[2] = (tokens[:, :, None] == tokens[:, None, :]) & ~current
+        kinds[0] = torch.zeros_like(same)
+        kinds[0][..., 1:] = kinds[2][..., :-1]
     kinds = torch.stack(kinds)[:, :, first:]
     rows = []
     for layer in range(model.cfg.n_layers):
         pattern = cache["pattern", layer][:, :, first:].clone()
         if skip_start and not change.get("start_kept"):
             pattern[..., 0] = 0
+        if change.get("mean_of"):
+            rows.append(_mean_of(change["mean_of"], pattern, kinds))
+            continue
         on = (pattern[None] * kinds[:, :, None]).sum((1, 3, 4))  # score head
         asked = kinds.any(-1)
         if change.get("all_queries"):
@@ -116,6 +131,34 @@ def _scores(model, tokens, skip_start=False, **change) -> Tensor:
             )
         rows.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))
     return torch.stack(rows, 1)
+
+
+def _mean_of(what: str, pattern: Tensor, kinds: Tensor) -> Tensor:
+    """[score, head]: a ratio for each query, or for each row, and then their mean."""
+    asked = kinds.any(-1)[:, :, None].float()  # score batch 1 query
+    on = (pattern[None] * kinds[:, :, None]).sum(-1)
+    given = pattern.sum(-1)[None] * asked
+    if what == "rows":
+        on, given, asked = on.sum(-1), given.sum(-1), asked.amax(-1)
+        axes = 1
+    else:
+        axes = (1, 3)
+    shares = on / given.clamp(min=1e-9)
+    if what != "all queries":
+        asked = asked * (given > 1e-9)
+    return (shares * asked).sum(axes) / asked.sum(axes).clamp(min=1)
+
+
+def _is_a_mean_of_ratios(answer) -> bool:
+    """Whatever is done with queries that give nearly nothing to the keys that count."""
+    model = random_model(1, 0, n_heads=4, d_head=3, scale=1.5)
+    tokens = torch.tensor(ROWS[0])
+    found = torch.as_tensor(answer(model, tokens, True)).float()
+    away = [
+        (found - _scores(model, tokens, True, **change)).abs().max()
+        for change in ({"mean_of": "queries"}, {"mean_of": "all queries"}, {})
+    ]
+    return min(away[:2]) < 2e-3 < away[2]
 
 
 def points_at_the_copy(model, tokens, skip_start=False):
@@ -150,6 +193,52 @@ def first_query_too(model, tokens, skip_start=False):
     return _scores(model, tokens, skip_start, first=0)
 
 
+def key_before_the_copy(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, before_the_copy=True)
+
+
+def latest_copy_only(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, latest_only=True)
+
+
+def itself_left_out(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, not_itself=True)
+
+
+def queries_before_a_copy(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, later_copies=True)
+
+
+def mean_of_ratios(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, mean_of="queries")
+
+
+def fixed_stripe(model, tokens, skip_start=False):
+    scores = _scores(model, tokens, skip_start)
+    _, cache = model.run_with_cache(tokens)
+    back = (tokens.shape[1] - 1) // 2 - 1
+    for layer in range(model.cfg.n_layers):
+        stripe = cache["pattern", layer].diagonal(-back, dim1=-2, dim2=-1)
+        scores[0, layer] = stripe.mean((0, 2))
+    return scores
+
+
+def first_row_only(model, tokens, skip_start=False):
+    return _scores(model, tokens[:1], skip_start)
+
+
+def row_by_row(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, mean_of="rows")
+
+
+def run_without_the_start(model, tokens, skip_start=False):
+    if not skip_start:
+        return _scores(model, tokens)
+    scores = _scores(model, tokens[:, 1:])
+    scores[4] = 0
+    return scores
+
+
 CHECK = Check(
     name="induction_scores",
     judge=judge_induction_scores,
@@ -172,6 +261,62 @@ CHECK = Check(
             "Your prefix matching looks at the earlier copy of the query's token. "
             "Induction points one further: at what came after it.",
             points_at_the_copy,
+        ),
+        Mistake(
+            "key before the copy",
+            "Your prefix matching looks one before the earlier copy. Induction points "
+            "one after it: tokens[j - 1] is the query's token, not tokens[j + 1].",
+            key_before_the_copy,
+        ),
+        Mistake(
+            "latest copy only",
+            "You look at what followed the latest copy only. Every key that fits "
+            "counts.",
+            latest_copy_only,
+        ),
+        Mistake(
+            "itself left out",
+            "Where a token stands twice in a row, what followed its first copy is the "
+            "query's own position, j == i. It counts for prefix matching.",
+            itself_left_out,
+        ),
+        Mistake(
+            "queries before a copy",
+            "You counted queries whose copy comes later. They have no such key yet, so "
+            "they only pull the score down.",
+            queries_before_a_copy,
+        ),
+        Mistake(
+            "mean of ratios",
+            "You took a share for each query and then the mean. The sums come first: "
+            "a query that gives nearly all to the start says little about the rest, "
+            "and counts little here.",
+            mean_of_ratios,
+            matches=_is_a_mean_of_ratios,
+        ),
+        Mistake(
+            "fixed stripe",
+            "You read prefix matching off one diagonal, as if the second half of each "
+            "row repeated the first. These tokens repeat anywhere: compare tokens.",
+            fixed_stripe,
+        ),
+        Mistake(
+            "first row only",
+            "You looked at the first row only.",
+            first_row_only,
+        ),
+        Mistake(
+            "row by row",
+            "You took a score for each row and then the mean. Sum over all rows first, "
+            "above and below, so that each query counts once.",
+            row_by_row,
+        ),
+        Mistake(
+            "run without the start",
+            "You ran the model without its first token. That is another text, in which "
+            "another token is the first. Run it whole, and leave attention to "
+            "position 0 out of the sums.",
+            run_without_the_start,
         ),
         Mistake(
             "counts itself",

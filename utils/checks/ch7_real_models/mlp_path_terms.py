@@ -69,25 +69,74 @@ def _by_hand(weights, cache, layer: int) -> list[Tensor]:
 def _terms(model, tokens, layer, **change) -> Tensor:
     """The right way, or with one thing wrong."""
     weights, cache = _looked_at(model, tokens)
-    parts = [cache["resid_pre", 0]]
+    parts, late = [cache["resid_pre", 0]], []
+    if change.get("no_positions"):
+        parts = [weights["W_E"][tokens]]
     for earlier in range(layer + change.get("layers", 1)):
         z, W_O = cache["z", earlier], weights["W_O"][earlier]
         heads = [z[:, :, head] @ matrix for head, matrix in enumerate(W_O)]
-        mlp = [cache["mlp_out", earlier]] if earlier < layer else []
+        if change.get("heads_together"):
+            heads = [cache["attn_out", earlier]]
+        own_too = change.get("own_mlp", 0)
+        mlp = [cache["mlp_out", earlier]] if earlier < layer + own_too else []
+        if change.get("mlps_last"):
+            late, mlp = late + mlp, []
         parts += mlp + heads if change.get("mlp_first") else heads + mlp
-    parts.append(weights["b_O"][: layer + 1].sum(0).expand_as(parts[0]))
+    first, end = change.get("b_O", (0, 1))
+    constant = weights["b_O"][first and layer : layer + end].sum(0)
+    if change.get("b_out_too"):
+        constant = constant + weights["b_out"][:layer].sum(0)
+    if change.get("heads_together"):
+        constant = 0 * constant
+    parts += [*late, constant.expand_as(parts[0])]
     stack = torch.stack(parts)
     scale = cache[f"blocks.{layer}.{change.get('norm', 'ln2')}.hook_scale"]
     if change.get("own_scale"):
         scale = stack.pow(2).mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
     if change.get("no_scale"):
         scale = 1.0
+    if change.get("constant_undivided"):
+        scale = torch.stack([scale] * (len(stack) - 1) + [torch.ones_like(scale)])
+    if change.get("each_layers_own"):
+        return _as_each_layer_reads(weights, cache, stack, layer, change)
+    if change.get("b_in_divided"):
+        seen = stack / scale @ weights["W_in"][layer]
+        seen[-1] += weights["b_in"][layer] / scale
+        return seen
     seen = stack / scale @ weights[change.get("matrix", "W_in")][layer]
     if not change.get("no_bias"):
         seen[-1] += weights["b_in"][layer]
     if change.get("bias_everywhere"):
         seen = seen + weights["b_in"][layer]
     return seen
+
+
+def _as_each_layer_reads(weights, cache, stack, layer: int, change) -> Tensor:
+    """Each term with the scale, or also the W_in, of the layer that wrote it."""
+    n_heads = weights["W_O"].shape[1]
+    written = [0] + [at for at in range(layer + 1) for _ in range(n_heads + 1)]
+    written[0] = written[-1] = layer
+    scales = torch.stack(
+        [cache[f"blocks.{at}.ln2.hook_scale"] for at in written[: len(stack)]]
+    )
+    read_by = written if change["each_layers_own"] == "W_in" else [layer] * len(written)
+    scale = scales if change["each_layers_own"] == "scale" else scales[-1]
+    seen = stack / scale
+    terms = [part @ weights["W_in"][at] for part, at in zip(seen, read_by, strict=True)]
+    terms[-1] = terms[-1] + weights["b_in"][layer]
+    return torch.stack(terms)
+
+
+def _with_shared_bias(model, tokens, layer) -> Tensor:
+    weights, cache = _looked_at(model, tokens)
+    terms = _terms(model, tokens, layer, b_O=(0, -layer))
+    n_heads = weights["W_O"].shape[1]
+    scale = cache[f"blocks.{layer}.ln2.hook_scale"]
+    for at in range(layer + 1):
+        first = 1 + at * (n_heads + 1)
+        share = weights["b_O"][at] / n_heads / scale @ weights["W_in"][layer]
+        terms[first : first + n_heads] += share
+    return terms
 
 
 def not_divided(model, tokens, layer):
@@ -121,6 +170,58 @@ def without_own_heads(model, tokens, layer):
 def through_the_gate(model, tokens, layer):
     gated = "W_gate" in weights_of(model)
     return _terms(model, tokens, layer, matrix="W_gate" if gated else "W_in")
+
+
+def output_biases_left_out(model, tokens, layer):
+    return _terms(model, tokens, layer, b_O=(0, -layer))
+
+
+def own_output_bias_only(model, tokens, layer):
+    return _terms(model, tokens, layer, b_O=(1, 1))
+
+
+def own_output_bias_left_out(model, tokens, layer):
+    return _terms(model, tokens, layer, b_O=(0, 0))
+
+
+def mlp_biases_twice(model, tokens, layer):
+    return _terms(model, tokens, layer, b_out_too=True)
+
+
+def positions_left_out(model, tokens, layer):
+    return _terms(model, tokens, layer, no_positions=True)
+
+
+def constant_not_divided(model, tokens, layer):
+    return _terms(model, tokens, layer, constant_undivided=True)
+
+
+def bias_divided(model, tokens, layer):
+    return _terms(model, tokens, layer, b_in_divided=True)
+
+
+def mlps_after_all_heads(model, tokens, layer):
+    return _terms(model, tokens, layer, mlps_last=True)
+
+
+def each_layers_scale(model, tokens, layer):
+    return _terms(model, tokens, layer, each_layers_own="scale")
+
+
+def each_layers_w_in(model, tokens, layer):
+    return _terms(model, tokens, layer, each_layers_own="W_in")
+
+
+def bias_shared_among_heads(model, tokens, layer):
+    return _with_shared_bias(model, tokens, layer)
+
+
+def heads_together(model, tokens, layer):
+    return _terms(model, tokens, layer, heads_together=True)
+
+
+def own_mlp_too(model, tokens, layer):
+    return _terms(model, tokens, layer, own_mlp=1)
 
 
 CHECK = Check(
@@ -179,6 +280,84 @@ CHECK = Check(
             "The heads of the layer itself write before its MLP reads. They are "
             "missing.",
             without_own_heads,
+        ),
+        Mistake(
+            "output biases left out",
+            "What is the same for every text is more than b_in: each layer's heads "
+            "also add a bias, b_O, to the stream.",
+            output_biases_left_out,
+        ),
+        Mistake(
+            "own output bias only",
+            "You counted b_O of this layer only. The earlier layers' are in the stream "
+            "too.",
+            own_output_bias_only,
+        ),
+        Mistake(
+            "own output bias left out",
+            "You counted b_O of the earlier layers. This layer's heads also write "
+            "theirs before the MLP reads.",
+            own_output_bias_left_out,
+        ),
+        Mistake(
+            "MLP biases twice",
+            "You added the MLPs' output biases to the last term. `mlp_out` holds them "
+            "already, so they count twice.",
+            mlp_biases_twice,
+        ),
+        Mistake(
+            "positions left out",
+            "Your first term is W_E alone. Where positions are in the stream, W_pos "
+            'belongs to it: `cache["resid_pre", 0]` has both.',
+            positions_left_out,
+        ),
+        Mistake(
+            "constant not divided",
+            "You did not divide the biases b_O by the scale. They lie in the stream "
+            "like all else; only b_in comes after the norm.",
+            constant_not_divided,
+        ),
+        Mistake(
+            "b_in divided",
+            "You divided b_in by the scale. It is added after W_in, so no norm "
+            "touches it.",
+            bias_divided,
+        ),
+        Mistake(
+            "MLPs after all heads",
+            "Your terms go through all heads first and all MLPs then. The order is the "
+            "model's: heads of layer 0, MLP of layer 0, heads of layer 1, ...",
+            mlps_after_all_heads,
+        ),
+        Mistake(
+            "each layer's own scale",
+            "You divided each term by the scale at the layer that wrote it. One MLP "
+            "reads them all, through one norm: take the scale of `layer`.",
+            each_layers_scale,
+        ),
+        Mistake(
+            "each layer's own W_in",
+            "You multiplied each term by W_in of the layer that wrote it. Asked for is "
+            "what the MLP of `layer` reads of it.",
+            each_layers_w_in,
+        ),
+        Mistake(
+            "bias shared among heads",
+            "You spread b_O over the heads of its layer. It is the same for every "
+            "text, so it belongs to the last term.",
+            bias_shared_among_heads,
+        ),
+        Mistake(
+            "heads together",
+            "You have one term for all heads of a layer. Each head is a term of its "
+            'own: `cache["z", layer]` of one head times its W_O.',
+            heads_together,
+        ),
+        Mistake(
+            "own MLP too",
+            "Your list goes on to the MLP of the layer itself. It is the one that "
+            "reads, and it has not written yet.",
+            own_mlp_too,
         ),
         Mistake(
             "through the gate",

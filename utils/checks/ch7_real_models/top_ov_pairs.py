@@ -1,5 +1,6 @@
 """Chapter 7, `top_ov_pairs`: judge, known mistakes and hints."""
 
+import torch
 from torch import Tensor
 
 from utils.checks import Check, Mistake, Wrong, expect
@@ -13,15 +14,16 @@ DEFAULT = 10
 def judge_top_ov_pairs(answer) -> None:
     for layer, head, k, sizes in (
         (1, 2, 6, dict(seed=0)),
-        (0, 1, 9, dict(seed=1, n_layers=1, n_heads=2, n_groups=2, d_vocab=700)),
         (1, 0, 15, dict(seed=2, n_layers=3, d_model=9, d_head=3, d_vocab=1300)),
+        (0, 1, 9, dict(seed=1, n_layers=1, n_heads=2, n_groups=2, d_vocab=700)),
         (0, 2, 20, dict(seed=4, d_vocab=5)),
     ):
         weights = shared.made_up(**sizes)
         # Tokens at the edges of blocks of 512 are among those with large entries.
         edges = [at for at in (0, 511, 512, 1023, 1024) if at < sizes.get("d_vocab", 0)]
         weights["W_E"][edges] *= 30
-        weights["W_E"][511:512] *= 2
+        weights["W_E"][[at for at in edges if at in (511, 1023)]] *= 2
+        weights["W_E"][-1] *= 60
         _judge_one(answer(weights, layer, head, k), weights, layer, head, k)
     result = answer(weights, layer, head)
     _judge_one(result, weights, layer, head, DEFAULT)
@@ -85,6 +87,17 @@ def columns_centred(weights, layer, head, k=10):
     return _largest(circuit - circuit.mean(0), k)
 
 
+def one_mean_for_all(weights, layer, head, k=10):
+    path = weights["W_V"][layer, head] @ weights["W_O"][layer, head]
+    circuit = weights["W_E"] @ path @ weights["W_U"]
+    return _largest(circuit - circuit.mean(), k)
+
+
+def both_centred(weights, layer, head, k=10):
+    circuit = _centred_circuit(weights, layer, head)
+    return _largest(circuit - circuit.mean(0), k)
+
+
 def smallest(weights, layer, head, k=10):
     values, rows, columns = _largest(-_centred_circuit(weights, layer, head), k)
     return -values, rows, columns
@@ -105,6 +118,34 @@ def one_for_each_source(weights, layer, head, k=10):
     best = _centred_circuit(weights, layer, head).max(dim=1)
     values, rows = best.values.topk(k)
     return values, rows, best.indices[rows]
+
+
+def mean_over_the_stream(weights, layer, head, k=10):
+    path = weights["W_V"][layer, head] @ weights["W_O"][layer, head]
+    W_U = weights["W_U"] - weights["W_U"].mean(0)
+    return _largest(weights["W_E"] @ path @ W_U, k)
+
+
+def strips_not_joined(weights, layer, head, k=10):
+    circuit = _centred_circuit(weights, layer, head)
+    found = []
+    for start in range(0, len(circuit), 512):
+        strip = circuit[start : start + 512]
+        values, rows, columns = _largest(strip, min(k, strip.numel()))
+        found.append((values, rows + start, columns))
+    return tuple(torch.cat(part) for part in zip(*found, strict=True))
+
+
+def largest_last(weights, layer, head, k=10):
+    found = _largest(_centred_circuit(weights, layer, head), k)
+    return tuple(part.flip(0) for part in found)
+
+
+def rest_left_out(weights, layer, head, k=10):
+    """As with `range(len(W_E) // 512)` strips, where not less than one is left."""
+    circuit = _centred_circuit(weights, layer, head)
+    whole = len(circuit) // 512 * 512
+    return _largest(circuit[: whole or len(circuit)], k)
 
 
 def first_block_only(weights, layer, head, k=10):
@@ -146,6 +187,35 @@ CHECK = Check(
             columns_centred,
         ),
         Mistake(
+            "one mean for all",
+            "You subtracted one number from all entries, the mean of the whole matrix. "
+            "Each row has its own mean.",
+            one_mean_for_all,
+        ),
+        Mistake(
+            "both centred",
+            "You subtracted each column's mean as well. How much an output token is "
+            "raised by any source is part of what the head does.",
+            both_centred,
+        ),
+        Mistake(
+            "mean over d_model",
+            "You subtracted W_U's mean over d_model. What changes no probability is a "
+            "number added to all outputs: the mean over the vocabulary.",
+            mean_over_the_stream,
+        ),
+        Mistake(
+            "strips not joined",
+            "You give the largest entries of every strip. Join them, and take the k "
+            "largest of all.",
+            strips_not_joined,
+        ),
+        Mistake(
+            "largest last",
+            "These are the right entries in the wrong order: the largest comes first.",
+            largest_last,
+        ),
+        Mistake(
             "smallest",
             "These are the smallest entries.",
             smallest,
@@ -171,6 +241,11 @@ CHECK = Check(
             "first block only",
             "You looked at the first rows only.",
             first_block_only,
+        ),
+        Mistake(
+            "rest left out",
+            "You left out the last rows, which do not fill a strip.",
+            rest_left_out,
         ),
         Mistake(
             "rows counted anew",
