@@ -320,7 +320,7 @@ def composition_graph(
     size_first = (gram_V * (W_O @ W_O.mT)).sum(dim=(-1, -2)).sqrt()
     size_second = ((X.mT @ X) * gram_Y).sum(dim=(-1, -2)).sqrt()
     n_layers, n_heads = W_V.shape[:2]
-    scores = torch.zeros(n_layers, n_heads, n_layers, n_heads)
+    scores = W_V.new_zeros(n_layers, n_heads, n_layers, n_heads)
     for layer in range(n_layers - 1):
         for head in range(n_heads):
             between = W_O[layer, head] @ X[layer + 1 :]  # later layer, head, d_head^2

@@ -122,7 +122,11 @@ def measured(plan: Plan) -> Iterator[Section | Row]:
         yield Section(title, ours="time", other="tokens")
         yield from induction_rows(recipes.LIVE, plan.seeds, plan.limit)
     if plan.has("real"):
-        yield Section("the weights of a real model", other=f"{lens}, by FactoredMatrix")
+        yield Section(
+            "a real model",
+            ours="ours: time, largest memory with the model's",
+            other=f"the same by {lens}",
+        )
         yield from real_model_rows()
     if plan.has("chapters"):
         title = f"a solved chapter, COURSE_TRAIN={plan.train}"

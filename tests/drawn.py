@@ -33,6 +33,15 @@ def cfg(layers=1, heads=8, model=256, head=32, vocab=4096):
     )
 
 
+def real_cfg(norm="RMS", heads=9, groups=3, layers=30, **more):
+    """A language model's config: SmolLM2's sizes, unless told otherwise."""
+    sizes = vars(cfg(layers, heads, 576, 64, 49_152))
+    sizes |= {"normalization_type": norm, "n_key_value_heads": groups}
+    sizes |= {"positional_embedding_type": "rotary", "d_mlp": 1536}
+    sizes |= {"gated_mlp": True, "attn_only": False}
+    return SimpleNamespace(**sizes | more)
+
+
 def pattern(n: int, seed: int = 0):
     scores = torch.rand(n, n, generator=torch.Generator().manual_seed(seed)) * 6
     hidden = torch.ones(n, n).triu(1).bool()
@@ -113,6 +122,34 @@ DRAWN = {
         {"<loss>": normal(100), "b" * 60: -1000 * normal(100).abs()},
         (40, 60),
     ),
+    "language model": lambda: diagrams.real_layer(real_cfg()),
+    "GPT-2": lambda: diagrams.real_layer(
+        real_cfg(
+            "LNPre",
+            16,
+            None,
+            1,
+            d_model=12_288,
+            d_mlp=49_152,
+            gated_mlp=False,
+            positional_embedding_type="standard",
+        )
+    ),
+    "attention only": lambda: diagrams.real_layer(
+        real_cfg("LN", 8, None, attn_only=True, d_mlp=None)
+    ),
+    "LayerNorm folded": lambda: diagrams.norm_folding(real_cfg("LNPre")),
+    "RMSNorm folded": lambda: diagrams.norm_folding(real_cfg()),
+    "groups": lambda: diagrams.shared_keys(real_cfg()),
+    "many groups": lambda: diagrams.shared_keys(real_cfg(heads=16, groups=8)),
+    "one group": lambda: diagrams.shared_keys(real_cfg(heads=5, groups=1)),
+    "no groups": lambda: diagrams.shared_keys(real_cfg(heads=16, groups=None)),
+    "into an MLP": lambda: diagrams.into_mlp(
+        ["the embedding", "<b>" * 30, "MLP 14", "head 3.1", "c", "all others"],
+        [0.5, -0.21, 0.3, 0.02, 0.0, 0.39],
+        "nonlinearity" * 3,
+    ),
+    "into an MLP, one": lambda: diagrams.into_mlp(["all"], [1.0], "GELU"),
     "strips, flat": lambda: diagrams.curve_strips(
         [0, 5000], {str(i): [0.0, 0.0] for i in range(6)}, (0, 9)
     ),

@@ -7,6 +7,8 @@ small as they can be, and clocks are made by hand.
 import itertools
 import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -14,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from solutions.ch7_real_models import grouped_heads
 from tests import bench
 from tests.bench_rows import (
     Row,
@@ -24,11 +27,13 @@ from tests.bench_rows import (
     induction,
     middle,
     ratio_text,
+    real_models,
     speed,
     start,
 )
 from tests.bench_rows.induction import Outcome, Watch
 from tests.bench_rows.payloads import payloads
+from utils.checks.ch7_real_models import shared
 from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
 from utils.models.handmade import induction_model
 from utils.text.batches import Repeats
@@ -540,6 +545,50 @@ def test_a_run_of_ours_that_did_not_arrive_is_the_slowest():
     assert induction.median_and_slowest(runs) == (runs[1], runs[0])
     without = induction.row("theirs", runs[1], 10, base=runs[0])
     assert without.ratio == ""
+
+
+# --- A real model -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["graph", "copying", "top"])
+def test_what_the_library_gives_is_what_ours_gives(name, monkeypatch):
+    """In float64 to 1e-9, at sizes that take no time."""
+    weights = shared.made_up(4, n_heads=9, n_groups=3, d_vocab=1100, n_layers=2)
+    subject = SimpleNamespace(weights=grouped_heads(weights))
+    monkeypatch.setattr(real_models, "HEAD", (1, 4))
+    monkeypatch.setattr(real_models, "FEW_TOKENS", 1024)
+    apart = real_models.TASKS[name].apart
+    assert apart(subject) < 1e-9
+    ours = {"graph": "composition_graph", "copying": "copying_scores"}
+    ours |= {"top": "top_ov_pairs"}
+    function = getattr(real_models, ours[name])
+
+    def off(*args, **kwargs):
+        found = function(*args, **kwargs)
+        return [part * 1.001 for part in found] if name == "top" else found * 1.001
+
+    monkeypatch.setattr(real_models, ours[name], off)
+    assert apart(subject) > 1e-6
+
+
+def test_a_row_says_time_memory_limit_and_how_far_apart(monkeypatch):
+    told = {"ours": (2.0, 900.0), "theirs": (1.0, 3100.0), "apart": (3e-15, 1.0)}
+    monkeypatch.setattr(real_models, "_measured", lambda name, who: told[who])
+    rows = {row.what.split(" (")[0]: row for row in real_models.real_model_rows()}
+    row = rows["copying scores of 270 heads"]
+    assert row.what.endswith("(limit 2 s, 2,500 MB)") and row.ours == "2.0 s, 900 MB"
+    assert row.other == "30.0 s (from 9 heads), 3,100 MB; results 3e-15 apart"
+    assert row.ratio == "15 times" and len(rows) == len(real_models.TASKS)
+
+
+def test_peak_memory_is_counted_anew():
+    before = real_models._peak()
+    torch.ones(40_000_000)  # 160 MB, gone at once
+    grown = real_models._peak()
+    real_models._forget_peak()
+    assert grown >= before + 100
+    if Path(real_models.RESET_PEAK).exists():
+        assert real_models._peak() < grown - 50
 
 
 # --- Chapters -----------------------------------------------------------------------

@@ -270,9 +270,26 @@ def test_the_largest_composition_is_named():
         diagrams.compositions("0.1", "1.2", {"Q": 1.0})
 
 
+def test_real_models_are_drawn_from_their_config():
+    llama, gpt2 = drawn.real_cfg(), drawn.real_cfg("LNPre", 12, None, gated_mlp=False)
+    assert "gated" in said(diagrams.real_layer(llama))
+    assert "plain" in said(diagrams.real_layer(gpt2))
+    assert "share 3" in said(diagrams.real_layer(llama))
+    assert "MLP" not in said(diagrams.real_layer(drawn.real_cfg(attn_only=True)))
+    folded = [diagrams.norm_folding(one) for one in (llama, gpt2)]
+    assert [("mean" in said(one)) for one in folded] == [False, True]
+    shared = diagrams.shared_keys(drawn.real_cfg(heads=6, groups=2)).description
+    assert "heads 0 to 2 read group 0; heads 3 to 5 read group 1" in shared
+    sums = diagrams.into_mlp(["MLP 3", "all others"], [0.625, 0.375], "GELU")
+    assert "MLP 3 62 %, all others 38 %" in sums.description
+
+
 @pytest.mark.parametrize(
     "draw, words",
     [
+        (lambda: diagrams.shared_keys(drawn.real_cfg(heads=17)), "At most 16 heads"),
+        (lambda: diagrams.shared_keys(drawn.real_cfg(heads=7)), "evenly"),
+        (lambda: diagrams.into_mlp(["a"], [1.0, 2.0], "GELU"), "1 to 6 names"),
         (lambda: diagrams.model_diagram(cfg(5)), "at most 4 layers"),
         (lambda: diagrams.product(normal(2, 3), normal(2, 3)), "inner sizes differ"),
         (lambda: diagrams.product(normal(7, 2), normal(2, 3)), "at most 5 rows"),

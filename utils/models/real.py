@@ -26,6 +26,7 @@ __all__ = [
     "models_folder",
     "save_note",
     "start_id",
+    "untrained_like",
     "weights_of",
 ]
 
@@ -113,18 +114,46 @@ def load_real_model(name: str | Path, folded: bool = False) -> TransformerBridge
     return watch_over(bridge.eval()) if small else bridge.eval()
 
 
-def _from_hugging_face(folder: Path) -> TransformerBridge:
+def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
+    """A model of the same config that has learned nothing, folded and in eval mode.
+
+    Its weights are drawn as they are before a training; `seed` decides them, and the
+    global random state stays. What a trained model's heads show and this one's do too
+    was not learned. Raises as `load_real_model` does.
+    """
+    folder = folder_of(name)
+    if not (folder / "config.json").exists():
+        raise ModelFileError(_remedy(str(name), folder))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "attn-only-2l":
+            bridge = _native(folder)
+        else:
+            bridge = _from_hugging_face(folder, untrained=True)
+    bridge.enable_compatibility_mode(disable_warnings=True)
+    return bridge.requires_grad_(False).eval()
+
+
+def _from_hugging_face(folder: Path, untrained: bool = False) -> TransformerBridge:
     if not (folder / "config.json").exists():
         raise ModelFileError(
             f"The folder {folder.name} holds no config.json, so it is no model in "
             "Hugging Face's format."
         )
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # it would be drawn under every cell that loads
+    ready = {}
     try:
-        return TransformerBridge.boot_transformers(str(folder), dtype=torch.float32)
+        if untrained:
+            config = AutoConfig.from_pretrained(folder, dtype=torch.float32)
+            ready["hf_model"] = AutoModelForCausalLM.from_config(config)
+            ready["tokenizer"] = AutoTokenizer.from_pretrained(folder)
+        return TransformerBridge.boot_transformers(
+            str(folder), dtype=torch.float32, **ready
+        )
     except (OSError, ValueError) as error:
         raise ModelFileError(
             f"The model in {folder.name} cannot be read: {error}"
@@ -137,17 +166,23 @@ def _from_hugging_face(folder: Path) -> TransformerBridge:
 def _from_bridge_state(folder: Path) -> TransformerBridge:
     """A model that has no format of Hugging Face's, as `fetch` keeps it."""
     import safetensors.torch
+
+    bridge = _native(folder)
+    state = safetensors.torch.load_file(folder / WEIGHTS)
+    bridge.load_state_dict({key: value.float() for key, value in state.items()})
+    return bridge
+
+
+def _native(folder: Path) -> TransformerBridge:
+    """The library's own model of a kept config, with fresh weights."""
     from transformer_lens import TransformerBridgeConfig
     from transformers import AutoTokenizer
 
     about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    bridge = TransformerBridge.boot_native(
+    return TransformerBridge.boot_native(
         TransformerBridgeConfig(**about),
         tokenizer=AutoTokenizer.from_pretrained(folder),
     )
-    state = safetensors.torch.load_file(folder / WEIGHTS)
-    bridge.load_state_dict({key: value.float() for key, value in state.items()})
-    return bridge
 
 
 def start_id(model: TransformerBridge) -> int:

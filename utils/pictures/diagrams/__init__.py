@@ -18,6 +18,12 @@ from utils.pictures.diagrams.circuits import (
     token_flow,
 )
 from utils.pictures.diagrams.paths import compositions, path_lattice, paths_to_logit
+from utils.pictures.diagrams.real import (
+    into_mlp,
+    norm_folding,
+    real_layer,
+    shared_keys,
+)
 from utils.pictures.diagrams.sheet import Diagram
 
 __all__ = [
@@ -27,11 +33,15 @@ __all__ = [
     "curve_strips",
     "head_halves",
     "induction_circuit",
+    "into_mlp",
     "model_diagram",
+    "norm_folding",
     "paths_to_logit",
     "path_lattice",
     "pattern_pair",
     "product",
+    "real_layer",
+    "shared_keys",
     "stream_bus",
     "tensor_product",
     "token_flow",
