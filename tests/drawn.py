@@ -153,4 +153,23 @@ DRAWN = {
     "strips, flat": lambda: diagrams.curve_strips(
         [0, 5000], {str(i): [0.0, 0.0] for i in range(6)}, (0, 9)
     ),
+    "chain": lambda: diagrams.chain(
+        [[("stream", "x"), ("ov", "W_{V}"), ("token", "value", "d_head numbers")]],
+        "What a head writes",
+    ),
+    "chain, long": lambda: diagrams.chain(
+        [[("head", "</script>" * 9, "_{E}" * 30)] * 6, [("qk", "", "")] * 2],
+        "<b>" * 60,
+        "note " * 60,
+    ),
+    "token row": lambda: diagrams.token_row(
+        HOSTILE,
+        "A row",
+        (11, 1, "looks, as <b> came before"),
+        [(1, 4, "a"), (5, 9, "b")],
+    ),
+    "token row, many": lambda: diagrams.token_row(["a" * 40] * 16, "t"),
+    "matrices": lambda: diagrams.matrices(
+        [normal(3, 2), -90 * normal(5, 4)], ["x", "W_{OV}"], ["stream", "ov"], "Two"
+    ),
 }

@@ -307,6 +307,11 @@ def test_real_models_are_drawn_from_their_config():
             "over 2 tokens",
         ),
         (lambda: diagrams.product(normal(2, 2) / 0, normal(2, 2)), "finite"),
+        (lambda: diagrams.chain([[("qk", "a")] * 7], "t"), "at most 6 boxes"),
+        (lambda: diagrams.chain([[("blue", "a")]], "t"), "the role 'blue'"),
+        (lambda: diagrams.token_row(["a"] * 17, "t"), "1 to 16 tokens"),
+        (lambda: diagrams.token_row("ab", "t", (2, 0, "w")), "positions 0 to 1"),
+        (lambda: diagrams.matrices([normal(2, 5)] * 3, "abc", ["ov"] * 3, "t"), "14"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(draw, words):

@@ -25,15 +25,18 @@ from utils.pictures.diagrams.real import (
     shared_keys,
 )
 from utils.pictures.diagrams.sheet import Diagram
+from utils.pictures.diagrams.steps import chain, matrices, token_row
 
 __all__ = [
     "Diagram",
     "bigram_and_copy",
+    "chain",
     "compositions",
     "curve_strips",
     "head_halves",
     "induction_circuit",
     "into_mlp",
+    "matrices",
     "model_diagram",
     "norm_folding",
     "paths_to_logit",
@@ -45,5 +48,6 @@ __all__ = [
     "stream_bus",
     "tensor_product",
     "token_flow",
+    "token_row",
     "virtual_head",
 ]

@@ -10,17 +10,25 @@ from utils.pictures.diagrams.ink import cut, matrix, number
 from utils.pictures.diagrams.sheet import WIDTH, Diagram, Sheet
 from utils.text.tokens import visible
 
-__all__ = ["pattern_pair", "product", "tensor_product", "virtual_head"]
+__all__ = [
+    "matrices_in_a_row",
+    "pattern_pair",
+    "product",
+    "spelled",
+    "tensor_product",
+    "virtual_head",
+]
 
 CELL = 38
 
 
-def _spelled(values: np.ndarray) -> str:
+def spelled(values: np.ndarray) -> str:
+    """A small matrix in words: its rows, with semicolons between them."""
     rows = [", ".join(number(v) for v in row) for row in values]
     return "[" + "; ".join(rows) + "]"
 
 
-def _row(
+def matrices_in_a_row(
     sheet: Sheet, y: float, parts: Sequence[tuple], between: Sequence[str]
 ) -> None:
     """Matrices side by side with signs between them, in the middle of the sheet.
@@ -69,15 +77,15 @@ def product(
         (b, names[1], "embed"),
         (a @ b, names[2], "stream"),
     ]
-    _row(sheet, 72, parts, ["×", "="])
+    matrices_in_a_row(sheet, 72, parts, ["×", "="])
     if note:
         sheet.note(note)
     plain = [
         name.replace("_{", "_").replace("^{", "^").replace("}", "") for name in names
     ]
     return sheet.picture(
-        f"{plain[0]} {_spelled(a)} times {plain[1]} {_spelled(b)} is {plain[2]} "
-        f"{_spelled(a @ b)}."
+        f"{plain[0]} {spelled(a)} times {plain[1]} {spelled(b)} is {plain[2]} "
+        f"{spelled(a @ b)}."
     )
 
 
@@ -113,7 +121,7 @@ def tensor_product(
         "start",
         "qk-line",
     )
-    _row(
+    matrices_in_a_row(
         sheet,
         90,
         [(a, "A", "qk"), (stream, "x", "stream"), (mixed, "A x", "stream")],
@@ -129,7 +137,7 @@ def tensor_product(
         "ov-line",
     )
     result = mixed @ w
-    _row(
+    matrices_in_a_row(
         sheet,
         y + 32,
         [
@@ -143,9 +151,9 @@ def tensor_product(
         "rows are positions; the other order, first W_{OV} and then A, gives the same"
     )
     return sheet.picture(
-        f"First across positions: A {_spelled(a)} times x {_spelled(stream)} is "
-        f"{_spelled(mixed)}. Then at each position: times W_OV {_spelled(w)} is "
-        f"{_spelled(result)}."
+        f"First across positions: A {spelled(a)} times x {spelled(stream)} is "
+        f"{spelled(mixed)}. Then at each position: times W_OV {spelled(w)} is "
+        f"{spelled(result)}."
     )
 
 
