@@ -14,6 +14,7 @@ from collections.abc import Callable
 from utils.checks import chapter_of, chapters, exercises_of, find_check
 from utils.exercises import cards
 from utils.exercises.cards import Card
+from utils.exercises.minutes import time_lines
 from utils.exercises.predictions import predict
 from utils.exercises.state import (
     forget,
@@ -172,9 +173,11 @@ def _solution_card(name: str) -> Card:
 def progress(chapter: str = "") -> None:
     """Show which exercises are done, of one chapter such as "ch2" or of all.
 
-    A pass is never taken back. Raises ValueError for a chapter that is not there.
+    Beside it stands how long you took, by the minutes of your tries and votes, and how
+    long was planned. A pass is never taken back. Raises ValueError for a chapter that is not there.
     """
-    passed = read_state()["passed"]
+    state = read_state()
+    passed = state["passed"]
     chosen = [stem for stem in chapters() if stem.startswith(chapter)]
     if not chosen:
         raise ValueError(f"No chapter is called {chapter!r}: {', '.join(chapters())}")
@@ -184,6 +187,7 @@ def progress(chapter: str = "") -> None:
         done = [name for name in names if name in passed]
         lines.append(f"{stem}: {len(done)} of {len(names)}")
         lines += [f"  {'✓' if name in done else '○'} {name}" for name in names]
+        lines += time_lines(stem, state, each=len(chosen) == 1)
     cards.show(Card("Your progress", code="\n".join(lines)))
 
 

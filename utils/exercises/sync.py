@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from utils.checks import EXERCISE_CELL
-from utils.exercises import glossary
+from utils.exercises import glossary, minutes
 from utils.pictures import formulas
 
 __all__ = [
@@ -81,12 +81,14 @@ def sync_chapter(chapter: Path) -> list[str]:
 def dress(chapter: Path, check: bool = False) -> list[str]:
     """Set a chapter's links to the glossary and the colours of its formulas anew.
 
-    Returns the ids of the cells that changed, or with `check` would.
+    So are minutes that are missing or far off. Returns the ids of the cells that changed, or with `check` would.
     """
     notebook = _read(chapter)
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     terms = glossary.read_glossary()
-    sources = [formulas.color_formulas(cell.source) for cell in prose]
+    times = stale_minutes(chapter.stem)
+    sources = [minutes.stated(cell.source, times) for cell in prose]
+    sources = [formulas.color_formulas(source) for source in sources]
     sources = glossary.link_first_uses(sources, terms)
     changed = []
     for cell, source in zip(prose, sources, strict=True):
@@ -96,6 +98,22 @@ def dress(chapter: Path, check: bool = False) -> list[str]:
     if changed and not check:
         nbformat.write(notebook, chapter)
     return changed
+
+
+def stale_minutes(stem: str) -> dict[str, int]:
+    """The minutes of sections that say none, or are off by over 3 and over a quarter."""
+
+    def length(name: str) -> int:
+        first, *body = ast.parse(solution_source(stem, name)).body[0].body
+        return sum(line.end_lineno - line.lineno + 1 for line in body)
+
+    found = {}
+    for section in minutes.sections_of(stem):
+        due = minutes.estimate(section, length)
+        off = abs(due - section.minutes) if section.minutes else due
+        if section.minutes is None or off > max(3, due / 4):
+            found[section.heading] = due
+    return found
 
 
 def write_companions() -> list[str]:
