@@ -174,7 +174,8 @@ def progress(chapter: str = "") -> None:
     """Show which exercises are done, of one chapter such as "ch2" or of all.
 
     Beside it stands how long you took, by the minutes of your tries and votes, and how
-    long was planned. A pass is never taken back. Raises ValueError for a chapter that is not there.
+    long was planned. A pass is never taken back. Raises ValueError for a chapter that
+    is not there.
     """
     state = read_state()
     passed = state["passed"]

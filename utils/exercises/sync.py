@@ -81,7 +81,8 @@ def sync_chapter(chapter: Path) -> list[str]:
 def dress(chapter: Path, check: bool = False) -> list[str]:
     """Set a chapter's links to the glossary and the colours of its formulas anew.
 
-    So are minutes that are missing or far off. Returns the ids of the cells that changed, or with `check` would.
+    So are minutes that are missing or far off. Returns the ids of the cells that
+    changed, or with `check` would.
     """
     notebook = _read(chapter)
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
@@ -101,7 +102,7 @@ def dress(chapter: Path, check: bool = False) -> list[str]:
 
 
 def stale_minutes(stem: str) -> dict[str, int]:
-    """The minutes of sections that say none, or are off by over 3 and over a quarter."""
+    """The minutes for sections that say none, or are off by over 3 and a quarter."""
 
     def length(name: str) -> int:
         first, *body = ast.parse(solution_source(stem, name)).body[0].body
