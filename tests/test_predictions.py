@@ -1,15 +1,23 @@
-"""Questions before a reveal: order for each learner, first votes, wrong letters."""
+"""Questions before a reveal: an order for each learner, two votes, twins."""
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from utils.checks import find_prediction
-from utils.exercises import cards
+from utils.checks import (
+    chapter_of,
+    chapters,
+    find_prediction,
+    predictions_of,
+    twin_of,
+)
+from utils.exercises import cards, predictions
 from utils.exercises.engine import predict
-from utils.exercises.state import read_state, state_path, update_state
+from utils.exercises.state import note_vote, read_state, state_path, update_state
 
+CHAPTERS = Path(__file__).parents[1] / "chapters"
 QUESTION = find_prediction("zero_layer_sees")
 TEXTS = [choice.text for choice in QUESTION.choices]
 
@@ -61,18 +69,58 @@ def test_an_odd_number_in_the_file_is_drawn_again(drawn, capsys):
     assert asked(capsys) == first
 
 
-def test_a_wrong_choice_is_explained_and_the_first_is_kept(capsys):
+def voted(name: str, letter: str, capsys) -> str:
+    predict(name, letter)
+    return capsys.readouterr().out
+
+
+def test_the_first_vote_shows_no_answer_and_the_second_does(capsys):
     wrong = next(i for i in range(len(TEXTS)) if i != QUESTION.right)
-    predict(QUESTION.name, letter_of(TEXTS[wrong], capsys))
-    said = capsys.readouterr().out
+    letter = letter_of(TEXTS[wrong], capsys)
+    said = voted(QUESTION.name, letter, capsys)
+    assert f"Your vote is {letter}" in said
+    told = [text for choice in QUESTION.choices for text in (choice.explanation,)]
+    assert not any(text in said for text in (*told, *TEXTS, "Yes", "Not quite"))
+    said = voted(QUESTION.name, letter, capsys)
     assert f"Not quite: {TEXTS[wrong]}" in said
     assert QUESTION.choices[wrong].explanation in said
     assert TEXTS[QUESTION.right] in said
-    predict(QUESTION.name, letter_of(TEXTS[QUESTION.right], capsys))
-    assert "Yes" in capsys.readouterr().out
+    votes = read_state()["record"]["predictions"][QUESTION.name]
+    assert (votes["first"]["choice"], votes["second"]["choice"]) == (wrong, wrong)
+
+
+def test_a_changed_mind_is_kept_and_votes_end_with_the_reveal(capsys):
+    wrong = next(i for i in range(len(TEXTS)) if i != QUESTION.right)
+    voted(QUESTION.name, letter_of(TEXTS[wrong], capsys), capsys)
+    right = letter_of(TEXTS[QUESTION.right], capsys)
+    assert "Yes" in voted(QUESTION.name, right, capsys)
+    other = next(i for i in range(len(TEXTS)) if i not in (wrong, QUESTION.right))
+    said = voted(QUESTION.name, letter_of(TEXTS[other], capsys), capsys)
+    assert QUESTION.choices[other].explanation in said
     assert read_state()["predictions"][QUESTION.name] == wrong
+    votes = read_state()["record"]["predictions"][QUESTION.name]
+    assert votes["second"]["choice"] == QUESTION.right
     with pytest.raises(ValueError, match="a, b, c, d"):
         predict(QUESTION.name, "x")
+
+
+def test_asking_again_shows_what_was_shown_before_and_no_more(capsys):
+    asked(capsys)
+    predict(QUESTION.name)
+    assert "Your vote" not in capsys.readouterr().out
+    voted(QUESTION.name, "a", capsys)
+    predict(QUESTION.name)
+    said = capsys.readouterr().out
+    assert "Your vote is a" in said and "The answer is" not in said
+    voted(QUESTION.name, "a", capsys)
+    predict(QUESTION.name)
+    assert re.search("Yes|The answer is", capsys.readouterr().out)
+
+
+def test_a_vote_of_an_older_version_has_its_answer_shown(capsys):
+    update_state(lambda state: state["predictions"].update({QUESTION.name: 0}))
+    predict(QUESTION.name)
+    assert re.search("Yes|The answer is", capsys.readouterr().out)
 
 
 def test_a_choice_that_is_gone_is_asked_again(capsys):
@@ -87,24 +135,73 @@ def test_a_saved_card_shows_the_choices_without_its_widget(monkeypatch):
     shown = []
     monkeypatch.setattr(cards, "in_notebook", lambda: True)
     monkeypatch.setattr(cards, "show", shown.append)
-    monkeypatch.setattr(cards, "show_choices", lambda *_: None)
+    monkeypatch.setattr(predictions, "show_ballot", lambda *_: None)
     predict(QUESTION.name)
     (card,) = shown
     assert all(text in card.text for text in TEXTS)
 
 
-def test_the_radio_button_of_a_letter_answers_with_its_choice(monkeypatch):
-    found = {}
+def test_the_button_votes_then_shows_the_answer_then_explains(monkeypatch):
+    found, shown = {}, []
 
-    def keep(labels, chosen, answer):
-        found.update(labels=labels, answer=answer)
+    def keep(letters, chosen, label, answer):
+        found.update(letters=letters, label=label, answer=answer)
 
-    shown = []
     monkeypatch.setattr(cards, "in_notebook", lambda: True)
     monkeypatch.setattr(cards, "show", shown.append)
-    monkeypatch.setattr(cards, "show_choices", keep)
+    monkeypatch.setattr(predictions, "show_ballot", keep)
     predict(QUESTION.name)
+    assert found["label"] == "This is my prediction"
     listed = dict(re.findall(r"^([a-z])\) (.+)$", shown[0].text, re.MULTILINE))
     right = TEXTS[QUESTION.right]
-    place = [listed[letter] for letter in found["labels"]].index(right)
-    assert "Yes" in found["answer"](place).title
+    place = [listed[letter] for letter in found["letters"]].index(right)
+    card, label = found["answer"](place)
+    assert (card.title[:9], label) == ("Your vote", "Show the answer")
+    card, label = found["answer"](place)
+    assert ("Yes" in card.title, label) == (True, "Explain this choice")
+    assert read_state()["predictions"] == {QUESTION.name: QUESTION.right}
+
+
+# --- twins --------------------------------------------------------------------------
+
+TWINS = [p for stem in chapters() for p in predictions_of(stem) if p.of]
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
+def test_a_twin_belongs_to_an_earlier_prediction_of_its_chapter(twin):
+    stem = chapter_of(twin.name)
+    assert chapter_of(twin.of) == stem
+    (notebook,) = CHAPTERS.glob(f"{stem}.ipynb")
+    text = notebook.read_text(encoding="utf-8")
+    first, again = (text.index(f'predict(\\"{n}\\")') for n in (twin.of, twin.name))
+    assert first < again
+    between = json.loads(text)["cells"]
+    places = [
+        next(
+            i
+            for i, c in enumerate(between)
+            if f'predict("{n}")' in "".join(c["source"])
+        )
+        for n in (twin.of, twin.name)
+    ]
+    assert places[1] - places[0] >= 4  # not beside it
+    assert twin_of(twin.of) == twin and not find_prediction(twin.of).of
+
+
+def test_every_chapter_has_a_twin():
+    assert {chapter_of(twin.name) for twin in TWINS} == set(chapters())
+
+
+def test_a_twin_is_answered_at_once_and_compared(capsys):
+    twin = TWINS[0]
+    asked_first = find_prediction(twin.of)
+    wrong = next(i for i in range(len(asked_first.choices)) if i != asked_first.right)
+    note_vote(asked_first.name, wrong, len(asked_first.choices))
+    predict(twin.name)
+    shown = dict(re.findall(r"^([a-z])\) (.+)$", capsys.readouterr().out, re.MULTILINE))
+    right = twin.choices[twin.right].text
+    letter = next(letter for letter, text in shown.items() if text == right)
+    said = voted(twin.name, letter, capsys)
+    assert "Yes" in said and "first vote on this idea was not right" in said
+    votes = read_state()["record"]["predictions"][twin.name]
+    assert votes["of"] == twin.of and votes["revealed"]

@@ -9,12 +9,17 @@ import warnings
 import pytest
 
 from utils.exercises.engine import main
+from utils.exercises.sound import MOST_TEXTS, MOST_TRIES
 from utils.exercises.state import (
-    MOST_TRIES,
+    is_revealed,
+    note_asked,
     note_hint,
+    note_recall,
+    note_reveal,
     note_solution,
     note_try,
     note_vote,
+    note_words,
     read_state,
     state_path,
     update_state,
@@ -34,7 +39,7 @@ def passed(name):
 
 def test_nothing_there_is_an_empty_progress():
     assert read_state() == {
-        "version": 2,
+        "version": 3,
         "passed": {},
         "hints": {},
         "predictions": {},
@@ -111,7 +116,7 @@ def test_odd_entries_are_passed_over_one_by_one():
         "hints": {"ov_matrix": 2},
         "predictions": {"which_edge": 1},
         "something newer": [1, 2],
-        "version": 2,
+        "version": 3,
         "record": EMPTY,
     }
     assert read_state() == sound
@@ -184,18 +189,70 @@ def test_hints_and_solutions_are_kept_with_their_first_minute(clock):
     }
 
 
-def test_the_first_vote_stays_and_the_latest_stands_beside_it(clock):
+def test_the_first_vote_stays_and_the_latest_before_the_reveal_beside_it(clock):
     note_vote("which_edge", 2, 3)
-    assert read_state()["record"]["predictions"]["which_edge"] == {
-        "first": {"choice": 2, "at": "2026-01-31T09:30Z"}
-    }
+    first = {"choice": 2, "at": "2026-01-31T09:30Z"}
+    votes = read_state()["record"]["predictions"]["which_edge"]
+    assert votes == {"first": first, "revealed": None}
     note_vote("which_edge", 1, 3)
     note_vote("which_edge", 0, 3)
+    note_reveal("which_edge")
+    note_vote("which_edge", 1, 3)
+    note_reveal("which_edge")
     assert read_state()["predictions"] == {"which_edge": 2}
     assert read_state()["record"]["predictions"]["which_edge"] == {
-        "first": {"choice": 2, "at": "2026-01-31T09:30Z"},
+        "first": first,
         "second": {"choice": 0, "at": "2026-01-31T09:32Z"},
+        "revealed": "2026-01-31T09:33Z",
     }
+
+
+def test_a_vote_on_a_choice_that_is_gone_begins_anew(clock):
+    note_vote("which_edge", 3, 4)
+    note_reveal("which_edge")
+    note_vote("which_edge", 1, 3)
+    assert read_state()["predictions"] == {"which_edge": 1}
+    votes = read_state()["record"]["predictions"]["which_edge"]
+    assert votes["first"]["choice"] == 1 and votes["revealed"] is None
+
+
+def test_a_twin_says_whose_idea_it_asks(clock):
+    note_vote("which_edge_again", 2, 3, of="which_edge")
+    votes = read_state()["record"]["predictions"]["which_edge_again"]
+    assert votes["of"] == "which_edge"
+
+
+def test_the_first_answer_of_each_chapter_is_kept(clock):
+    note_asked("ch3_one_layer", ["a", "b"])
+    note_recall("a", "ch3_one_layer", 2, False)
+    note_recall("a", "ch3_one_layer", 0, True)
+    note_recall("a", "ch4_two_layer", 0, True)
+    assert read_state()["record"]["recall"] == {
+        "asked": {"ch3_one_layer": ["a", "b"]},
+        "answers": {
+            "a": {
+                "ch3_one_layer": {
+                    "choice": 2,
+                    "right": False,
+                    "at": "2026-01-31T09:30Z",
+                },
+                "ch4_two_layer": {
+                    "choice": 0,
+                    "right": True,
+                    "at": "2026-01-31T09:32Z",
+                },
+            }
+        },
+    }
+
+
+def test_own_words_are_never_replaced_by_nothing(clock):
+    for text in ("one", "one", "  \n", "", *(f"version {n}" for n in range(9))):
+        note_words("paths", text)
+    texts = [one["text"] for one in read_state()["record"]["words"]["paths"]]
+    assert texts == [f"version {n}" for n in range(9)][-MOST_TEXTS:]
+    note_words("paths", "x" * 10**6)
+    assert len(state_path().read_bytes()) < 10_000
 
 
 def test_the_number_of_tries_kept_is_bounded(clock):
@@ -229,14 +286,31 @@ def test_a_file_of_the_first_version_is_read_and_goes_on():
     state = read_state()
     assert state["passed"] == old["passed"]
     assert state["predictions"] == {"e": 1}
-    assert set(state["record"]["predictions"]["e"]) == {"second"}
+    assert is_revealed(state, "e")  # that version showed the answer at once
+    assert "second" not in state["record"]["predictions"].get("e", {})
+
+
+def test_the_version_before_this_one_reads_what_is_written_now():
+    """What it looks at: its three sections, and the first and second vote."""
+    note_vote("e", 1, 3)
+    note_vote("e", 0, 3)
+    note_asked("ch3_one_layer", ["a"])
+    note_words("paths", "text")
+    state = json.loads(state_path().read_text())
+    assert state["predictions"] == {"e": 1}
+    assert {name: type(votes) for name, votes in state["predictions"].items()} == {
+        "e": int
+    }
+    votes = state["record"]["predictions"]["e"]
+    assert (votes["first"]["choice"], votes["second"]["choice"]) == (1, 0)
+    assert set(state["record"]) == {"exercises", "predictions", "recall", "words"}
 
 
 def test_a_newer_version_keeps_what_it_wrote():
     """What this version does not know stays, and so does the number."""
     one = {"at": "2026-01-31T09:00Z", "status": "nearly", "mistake": None, "new": 1}
     newer = {
-        "version": 3,
+        "version": 4,
         "passed": {"ov_matrix": "2026-01-01"},
         "record": {
             "exercises": {"ov_matrix": {"tries": [one], "new": {"a": 1}}},
@@ -247,7 +321,7 @@ def test_a_newer_version_keeps_what_it_wrote():
     state_path().write_text(json.dumps(newer))
     note_try("ov_matrix", "failed", None)
     state = json.loads(state_path().read_text())
-    assert state["version"] == 3
+    assert state["version"] == 4
     assert state["record"]["rooms"] == {"a": 1}
     entry = state["record"]["exercises"]["ov_matrix"]
     assert (entry["tries"][0], entry["new"]) == (one, {"a": 1})
@@ -263,6 +337,10 @@ def test_a_newer_version_keeps_what_it_wrote():
         {"exercises": {"ov_matrix": {"tries": [[], {"at": "x"}, {"at": 1}, None]}}},
         {"exercises": {"ov_matrix": {"hints": [1], "solution": {"views": "2"}}}},
         {"predictions": {"e": {"first": 1, "second": {"choice": True}}}},
+        {"predictions": {"e": {"revealed": 7, "of": [1]}}, "recall": 3, "words": []},
+        {"recall": {"asked": {"ch1": 1, "ch2": [2, "b"]}, "answers": [1]}},
+        {"recall": {"answers": {"a": 3, "b": {"ch1": {"choice": -1}}}}},
+        {"words": {"paths": "text", "more": [1, {"text": 2}, {"text": "x"}]}},
     ],
 )
 def test_odd_records_are_passed_over(record):
@@ -272,6 +350,12 @@ def test_odd_records_are_passed_over(record):
     note_hint("ov_matrix", 1)
     note_solution("ov_matrix")
     note_vote("e", 1, 3)
+    note_asked("ch1", ["a"])
+    note_recall("b", "ch1", 1, True)
+    note_words("paths", "mine")
+    assert read_state()["record"]["words"]["paths"][-1]["text"] == "mine"
+    assert read_state()["record"]["recall"]["asked"]["ch1"] == ["a"]
+    assert read_state()["record"]["recall"]["answers"]["b"]["ch1"]["choice"] == 1
     entry = read_state()["record"]["exercises"]["ov_matrix"]
     assert [one["mistake"] for one in entry["tries"]] == ["transposed"]
     assert entry["solution"]["views"] == 1

@@ -21,6 +21,7 @@ from utils.exercises.engine import (
     progress,
     solution,
 )
+from utils.exercises.own_words import own_words
 from utils.models.attention_only import (
     AttentionOnlyConfig,
     AttentionOnlyTransformer,
@@ -57,6 +58,7 @@ __all__ = [
     "math",
     "needs",
     "next_token_loss",
+    "own_words",
     "predict",
     "progress",
     "rearrange",

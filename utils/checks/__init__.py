@@ -3,7 +3,9 @@
 Each chapter has a folder here, `utils/checks/chN_x/`, and in it one file an exercise:
 `direct_path.py` holds the judge, the hints and the known mistakes of `direct_path` and
 offers them as `CHECK`. What several files of a chapter need stands in its `shared.py`,
-its questions in `predictions.py`. The order of the exercises is the notebook's.
+its questions in `predictions.py`, what later chapters ask of it in `recall.py` and the
+model answers to "in your own words" in `words.py`. The order of the exercises is the
+notebook's.
 
 Expected values are worked out here once more and not taken from the course's solutions:
 an answer cannot be its own judge. So `utils.checks` never reaches `solutions`.
@@ -22,20 +24,26 @@ __all__ = [
     "Choice",
     "Mistake",
     "Prediction",
+    "Recall",
+    "Words",
     "Wrong",
     "chapter_of",
     "chapters",
     "exercises_of",
     "find_check",
     "find_prediction",
+    "find_words",
     "is_exercise",
     "predictions_of",
+    "recall_of",
     "stub_of",
+    "twin_of",
+    "words_of",
 ]
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "chapters"
-NO_EXERCISES = ("__init__", "shared", "predictions")
+NO_EXERCISES = ("__init__", "shared", "predictions", "recall", "words")
 EXERCISE_CELL = re.compile(r"\A@exercise\ndef (\w+)\(")
 
 
@@ -88,12 +96,36 @@ class Choice:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A question asked before a reveal; `right` is the index of the right choice."""
+    """A question asked before a reveal; `right` is the index of the right choice.
+
+    A twin asks the idea of an earlier prediction, named by `of`, in another guise.
+    """
 
     name: str
     question: str
     choices: tuple[Choice, ...]
     right: int
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Recall(Prediction):
+    """A question on one chapter that later chapters begin with.
+
+    `about` names the exercises and predictions that rest on the same idea: whoever
+    got those wrong is asked this first.
+    """
+
+    about: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A question to be answered in one's own words, and a model answer."""
+
+    name: str
+    question: str
+    answer: str
 
 
 @cache
@@ -116,10 +148,26 @@ def exercises_of(stem: str) -> tuple[str, ...]:
 
 @cache
 def predictions_of(stem: str) -> tuple[Prediction, ...]:
-    """The predictions of a chapter."""
-    if not (HERE / stem / "predictions.py").exists():
+    """The predictions of a chapter, twins among them."""
+    return _offered(stem, "predictions", "PREDICTIONS")
+
+
+def recall_of(stem: str, name: str = "RECALL") -> tuple[Recall, ...]:
+    """What later chapters ask of a chapter; "BEFORE": what comes before all of them."""
+    return _offered(stem, "recall", name)
+
+
+def words_of(stem: str) -> tuple[Words, ...]:
+    """What a chapter's sections ask for in one's own words, in their order."""
+    return _offered(stem, "words", "WORDS")
+
+
+def _offered(stem: str, file: str, name: str) -> tuple:
+    """What one of a chapter's files offers under a name; nothing where it is not."""
+    if not (HERE / stem / f"{file}.py").exists():
         return ()
-    return importlib.import_module(f"{__name__}.{stem}.predictions").PREDICTIONS
+    module = importlib.import_module(f"{__name__}.{stem}.{file}")
+    return getattr(module, name, ())
 
 
 def chapter_of(name: str) -> str:
@@ -157,6 +205,20 @@ def find_prediction(name: str) -> Prediction:
     known = {p.name: p for stem in chapters() for p in predictions_of(stem)}
     if name not in known:
         raise _unknown("prediction", name, list(known))
+    return known[name]
+
+
+def twin_of(name: str) -> Prediction | None:
+    """The prediction that asks the same idea again, if there is one."""
+    asked = (p for stem in chapters() for p in predictions_of(stem))
+    return next((prediction for prediction in asked if prediction.of == name), None)
+
+
+def find_words(name: str) -> Words:
+    """The question of this name. Raises KeyError with the names there are."""
+    known = {one.name: one for stem in chapters() for one in words_of(stem)}
+    if name not in known:
+        raise _unknown("question for your own words", name, list(known))
     return known[name]
 
 

@@ -8,7 +8,7 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Card", "in_notebook", "show", "show_buttons", "show_choices"]
+__all__ = ["COLOURS", "Card", "in_notebook", "inline", "show", "show_buttons"]
 
 COLOURS = {"good": "#009E73", "open": "#0072B2", "bad": "#D55E00", "plain": "#888888"}
 
@@ -36,7 +36,7 @@ class Card:
         """The card as HTML that follows the notebook's light or dark theme."""
         pieces = [f"<strong>{html.escape(self.title)}</strong>"]
         pieces += [
-            f'<p style="margin:.4em 0 0;max-width:46em">{_inline(line)}</p>'
+            f'<p style="margin:.4em 0 0;max-width:46em">{inline(line)}</p>'
             for line in self.paragraphs
         ]
         if self.code:
@@ -61,7 +61,7 @@ def _pre(text: str) -> str:
     )
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Escaped text in which words between backticks are set as code."""
     parts = html.escape(text).split("`")
     return "".join(
@@ -109,30 +109,3 @@ def show_buttons(buttons: dict[str, Callable[[], Card]]) -> None:
         button.on_click(press)
         row.append(button)
     display(widgets.VBox([widgets.HBox(row), place]))
-
-
-def show_choices(
-    labels: list[str], chosen: int | None, answer: Callable[[int], Card]
-) -> None:
-    """Radio buttons and a button that commits to one of them; `answer` replies."""
-    import ipywidgets as widgets
-    from IPython.display import display
-
-    radio = widgets.RadioButtons(
-        options=[(label, i) for i, label in enumerate(labels)],
-        value=chosen,
-        orientation="horizontal",
-        layout={"width": "auto"},
-    )
-    button = widgets.Button(description="This is my prediction")
-    button.layout.width = "auto"
-    place = widgets.HTML()
-
-    def press(_button):
-        if radio.value is None:
-            place.value = Card("Choose one of the answers first.").html
-        else:
-            place.value = answer(radio.value).html
-
-    button.on_click(press)
-    display(widgets.VBox([radio, button, place]))

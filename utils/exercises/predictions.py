@@ -1,60 +1,59 @@
-"""Questions before a reveal: ask, keep the first answer, explain the wrong ones.
+"""Questions before a reveal: vote, discuss, vote again, and only then see the answer.
 
-The choices come in another order for each learner, drawn once and kept with the
-progress, so that no letter is the right one more often and neighbours cannot copy one.
-The first vote is kept for good; a later one, after a discussion, is kept beside it.
+The first vote is kept for good. Before the answer is shown there is room for a second
+one: whoever sits in a pair talks in between, whoever is alone goes on with one press.
+A twin asks the idea of an earlier prediction once more; its answer comes at once.
 """
 
-import random
-import secrets
-import string
-
-from utils.checks import Prediction, find_prediction
+from utils.checks import Prediction, find_prediction, twin_of
 from utils.exercises import cards
+from utils.exercises.ballots import show_ballot
 from utils.exercises.cards import Card
-from utils.exercises.state import note_vote, read_state, update_state
+from utils.exercises.questions import (
+    answer_card,
+    asked_lines,
+    letters,
+    order_of,
+    place_of,
+)
+from utils.exercises.state import is_revealed, note_reveal, note_vote, read_state
 
 __all__ = ["predict"]
+
+VOTE, GO_ON, LOOK = "This is my prediction", "Show the answer", "Explain this choice"
 
 
 def predict(name: str, choice: str | None = None) -> None:
     """Ask a question before its answer is shown, or answer it with a letter.
 
-    The first answer is kept; every wrong choice gets its own explanation. Raises
+    The first letter is the first vote; a second one, the same or another, is the second
+    vote and shows the answer. Every wrong choice gets its own explanation. Raises
     KeyError for an unknown question, ValueError for another letter.
     """
     prediction = find_prediction(name)
-    order = _order(prediction)
-    letters = string.ascii_lowercase[: len(order)]
-    before = _first_vote(read_state(), prediction)
     if choice is not None:
-        if choice not in tuple(letters):
-            raise ValueError(f"Answer with one of the letters {', '.join(letters)}.")
-        cards.show(_voted(prediction, order[letters.index(choice)]))
+        place = place_of(prediction, choice)
+        cards.show(_voted(prediction, place)[0])
         return
-    choices = [prediction.choices[index].text for index in order]
-    ask = [prediction.question]
-    ask += [f"{letter}) {text}" for letter, text in zip(letters, choices, strict=True)]
+    first = _first_vote(read_state(), prediction)
+    ask = asked_lines(prediction)
     if not cards.in_notebook():
         ask.append(f'Answer with predict("{name}", "a").')
-    cards.show(Card("Your prediction", ask, tone="open"))
-    if cards.in_notebook():
-        chosen = None if before is None else order.index(before)
-        cards.show_choices(
-            list(letters), chosen, lambda place: _voted(prediction, order[place])
-        )
-    if before is not None:
-        cards.show(_answer_card(prediction, before))
+    cards.show(Card(_title(prediction), ask, tone="open"))
+    chosen = None if first is None else order_of(prediction).index(first)
+    revealed = first is not None and is_revealed(read_state(), name)
+    label = VOTE if first is None else LOOK if revealed else GO_ON
+    show_ballot(
+        letters(prediction), chosen, label, lambda place: _voted(prediction, place)
+    )
+    if revealed:
+        cards.show(_answer(prediction, first))
+    elif first is not None:
+        cards.show(_invitation(prediction, chosen))
 
 
-def _order(prediction: Prediction) -> list[int]:
-    """This learner's order of the choices, the same whenever the question is asked."""
-    if type(read_state().get("shuffle")) is not int:
-        update_state(lambda state: state.update(shuffle=secrets.randbelow(2**31)))
-    order = list(range(len(prediction.choices)))
-    drawn = read_state().get("shuffle")
-    random.Random(f"{prediction.name} {drawn}").shuffle(order)
-    return order
+def _title(prediction: Prediction) -> str:
+    return "The same idea, asked again" if prediction.of else "Your prediction"
 
 
 def _first_vote(state: dict, prediction: Prediction) -> int | None:
@@ -63,16 +62,44 @@ def _first_vote(state: dict, prediction: Prediction) -> int | None:
     return index if index is not None and index < len(prediction.choices) else None
 
 
-def _voted(prediction: Prediction, index: int) -> Card:
-    note_vote(prediction.name, index, len(prediction.choices))
-    return _answer_card(prediction, index)
+def _voted(prediction: Prediction, place: int) -> tuple[Card, str]:
+    """Keep the vote for the choice at a place; the reply, and what comes next."""
+    name, index = prediction.name, order_of(prediction)[place]
+    first = _first_vote(read_state(), prediction) is None
+    note_vote(name, index, len(prediction.choices), prediction.of)
+    if first and not prediction.of:
+        return _invitation(prediction, place), GO_ON
+    note_reveal(name)
+    return _answer(prediction, index), LOOK
 
 
-def _answer_card(prediction: Prediction, index: int) -> Card:
-    chosen = prediction.choices[index]
-    paragraphs = [chosen.explanation]
-    if index == prediction.right:
-        return Card("✓ Yes", paragraphs, tone="good")
-    right = prediction.choices[prediction.right]
-    paragraphs.append(f"The answer is: {right.text} {right.explanation}")
-    return Card(f"Not quite: {chosen.text}", paragraphs, tone="bad")
+def _invitation(prediction: Prediction, place: int) -> Card:
+    """Between the two votes: room for a talk, and how to go on without one."""
+    letter = letters(prediction)[place]
+    alone = f'Alone: "{GO_ON}".'
+    if not cards.in_notebook():
+        name = prediction.name
+        alone = f'Alone, or decided: predict("{name}", "{letter}") shows the answer.'
+    return Card(
+        f"Your vote is {letter}",
+        [
+            "With others: tell somebody who voted otherwise why, and listen. Then "
+            "keep your vote or choose another one.",
+            alone,
+        ],
+        tone="open",
+    )
+
+
+def _answer(prediction: Prediction, index: int) -> Card:
+    """The answer; for a twin with how the first question went."""
+    card = answer_card(prediction, index)
+    if prediction.of:
+        asked = find_prediction(prediction.of)
+        before = _first_vote(read_state(), asked)
+        if before is not None:
+            how = "right" if before == asked.right else "not right"
+            card.paragraphs.append(f"Your first vote on this idea was {how}.")
+    elif index != prediction.right and twin_of(prediction.name):
+        card.paragraphs.append("The idea is asked again, in another way, further on.")
+    return card

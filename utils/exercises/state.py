@@ -6,12 +6,20 @@ crash never leaves half a file.
 
 The file is an object of JSON. "version" says who wrote it last. "passed", "hints" and
 "predictions" have had one form since version 1 and keep it, so that older and newer
-versions of the course read each other's files; "record" came with version 2:
+versions of the course read each other's files; "record" came with version 2, what
+version 3 added is marked:
 
     "exercises": name -> {"opened": minute, "tries": [{"at", "status", "mistake"}],
                           "dropped": n, "hints": {"1": minute}, "solution": {"first",
                           "views"}}
-    "predictions": name -> {"first": {"choice", "at"}, "second": {"choice", "at"}}
+    "predictions": name -> {"first": {"choice", "at"}, "second": {"choice", "at"},
+                            3: "revealed": minute or null, "of": the twin's other name}
+    3: "recall": {"asked": chapter -> [names], "answers": name -> chapter -> {"choice",
+                  "right", "at"}}
+    3: "words": name -> [{"text", "at"}], the newest last
+
+"revealed" is null while the answer has not been shown. Where it is missing, an older
+version showed the answer after the first vote, and "second" came after it.
 
 A minute is UTC, as "2026-01-31T09:05Z". What a version does not know it passes on.
 """
@@ -19,35 +27,33 @@ A minute is UTC, as "2026-01-31T09:05Z". What a version does not know it passes 
 import datetime
 import json
 import os
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from utils.exercises.sound import MOST_TEXTS, MOST_TRIES, sound_state
 from utils.text.whole import write_whole
 
 __all__ = [
-    "MOST_TRIES",
     "forget",
-    "looks_like_a_state",
+    "is_revealed",
+    "note_asked",
     "note_hint",
+    "note_recall",
+    "note_reveal",
     "note_solution",
     "note_try",
     "note_vote",
+    "note_words",
     "read_state",
-    "sound_state",
     "state_path",
     "update_state",
 ]
 
 DEFAULT = Path(__file__).parents[2] / ".course_progress.json"
-VERSION = 2
-KEYS = ("passed", "hints", "predictions")
-MOST_TRIES = 200  # kept for an exercise; of older ones only the number
-LONGEST_NAME = 200
-MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ")
+LONGEST_TEXT = 4000  # characters of one's own words; the notebook keeps all
 
 
 def state_path() -> Path:
@@ -153,25 +159,85 @@ def note_solution(name: str) -> None:
     update_state(note)
 
 
-def note_vote(name: str, choice: int, choices: int) -> None:
-    """Keep a vote: the first one for good, of later ones the latest.
+def note_vote(name: str, choice: int, choices: int, of: str = "") -> None:
+    """Keep a vote: the first one for good, of those before the reveal the latest.
 
     `choice` is the index in the course's order; a kept first vote that the question no
-    longer has, as it has `choices` of them, is replaced.
+    longer has, as it has `choices` of them, is replaced. After the reveal nothing is
+    kept. `of` is the prediction that a twin belongs to.
     """
     at = _this_minute()
 
     def note(state: dict) -> None:
         before = state["predictions"].get(name)
-        votes = state["record"]["predictions"].setdefault(name, {})
         if before is None or before >= choices:
             state["predictions"][name] = choice
-            votes.clear()
-            votes["first"] = {"choice": choice, "at": at}
-        else:
+            votes = state["record"]["predictions"][name] = {
+                "first": {"choice": choice, "at": at},
+                "revealed": None,
+            }
+            if of:
+                votes["of"] = of
+        elif not is_revealed(state, name):
+            votes = state["record"]["predictions"][name]
             votes["second"] = {"choice": choice, "at": at}
 
     update_state(note)
+
+
+def note_reveal(name: str) -> None:
+    """Keep the minute in which a prediction's answer was shown first."""
+    at = _this_minute()
+
+    def note(state: dict) -> None:
+        if not is_revealed(state, name):
+            state["record"]["predictions"][name]["revealed"] = at
+
+    update_state(note)
+
+
+def is_revealed(state: dict, name: str) -> bool:
+    """Whether a prediction's answer was shown, or no vote of this version waits."""
+    votes = state["record"]["predictions"].get(name, {})
+    return votes.get("revealed", "") is not None
+
+
+def note_asked(chapter: str, names: list[str]) -> None:
+    """Keep which questions a chapter began with, so that they stay the same."""
+    update_state(
+        lambda state: _recall(state)["asked"].update({chapter: list(names)}),
+    )
+
+
+def note_recall(name: str, chapter: str, choice: int, right: bool) -> None:
+    """Keep the first answer to a question that a chapter began with."""
+    answer = {"choice": choice, "right": right, "at": _this_minute()}
+
+    def note(state: dict) -> None:
+        answers = _recall(state)["answers"].setdefault(name, {})
+        answers.setdefault(chapter, answer)
+
+    update_state(note)
+
+
+def note_words(name: str, text: str) -> None:
+    """Keep what was written in one's own words; the last few versions, no empty one."""
+    text, at = text[:LONGEST_TEXT], _this_minute()
+
+    def note(state: dict) -> None:
+        kept = state["record"].setdefault("words", {}).setdefault(name, [])
+        if text.strip() and (not kept or kept[-1]["text"] != text):
+            kept.append({"text": text, "at": at})
+            del kept[:-MOST_TEXTS]
+
+    update_state(note)
+
+
+def _recall(state: dict) -> dict:
+    recall = state["record"].setdefault("recall", {})
+    recall.setdefault("asked", {})
+    recall.setdefault("answers", {})
+    return recall
 
 
 def _this_minute() -> str:
@@ -179,29 +245,6 @@ def _this_minute() -> str:
 
 
 # --- reading -------------------------------------------------------------------------
-
-
-def looks_like_a_state(value: object) -> bool:
-    """Whether something read from JSON is a progress, of this or another version."""
-    return isinstance(value, dict) and any(
-        isinstance(value.get(key), dict) for key in (*KEYS, "record")
-    )
-
-
-def sound_state(state: dict) -> dict:
-    """What of a progress can be used; odd entries are passed over one by one.
-
-    Raises AttributeError or TypeError for something that is no object of JSON.
-    """
-    version = state.get("version")
-    known = type(version) is int and version > VERSION
-    # What this version does not know is kept for the one that wrote it.
-    return {
-        **state,
-        **{key: _sound(key, state.get(key)) for key in KEYS},
-        "version": version if known else VERSION,
-        "record": _sound_record(state.get("record")),
-    }
 
 
 def _read() -> tuple[dict, bool]:
@@ -213,74 +256,3 @@ def _read() -> tuple[dict, bool]:
         return sound_state({}), False
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return sound_state({}), True
-
-
-def _sound(key: str, entries) -> dict:
-    """The entries of the right kind; odd ones are passed over one by one."""
-    if not isinstance(entries, dict):
-        return {}
-    if key == "passed":
-        return {name: date for name, date in entries.items() if type(date) is str}
-    return {name: n for name, n in entries.items() if _count(n)}
-
-
-def _sound_record(record) -> dict:
-    record = record if isinstance(record, dict) else {}
-    made = {"exercises": _sound_exercise, "predictions": _sound_votes}
-    sound = {}
-    for key, keep in made.items():
-        entries = record.get(key)
-        entries = entries if isinstance(entries, dict) else {}
-        sound[key] = {n: keep(e) for n, e in entries.items() if isinstance(e, dict)}
-    return {**record, **sound}
-
-
-def _sound_exercise(entry: dict) -> dict:
-    """One exercise's record with the entries that can be used."""
-    sound = dict(entry)
-    for key, fits in (("opened", _minute), ("dropped", _count)):
-        if key in sound and not fits(sound[key]):
-            del sound[key]
-    if "tries" in sound:
-        tries = sound["tries"] if isinstance(sound["tries"], list) else []
-        sound["tries"] = [one for one in tries if _sound_try(one)][-MOST_TRIES:]
-    if "hints" in sound:
-        hints = sound["hints"] if isinstance(sound["hints"], dict) else {}
-        sound["hints"] = {n: at for n, at in hints.items() if _minute(at)}
-    if "solution" in sound:
-        seen = sound["solution"]
-        fits = isinstance(seen, dict) and _minute(seen.get("first"))
-        if not (fits and _count(seen.get("views"))):
-            del sound["solution"]
-    return sound
-
-
-def _sound_try(one) -> bool:
-    return (
-        isinstance(one, dict)
-        and _minute(one.get("at"))
-        and _short(one.get("status"))
-        and (one.get("mistake") is None or _short(one["mistake"]))
-    )
-
-
-def _sound_votes(votes: dict) -> dict:
-    sound = dict(votes)
-    for key in ("first", "second"):
-        vote = sound.get(key)
-        fits = isinstance(vote, dict) and _minute(vote.get("at"))
-        if key in sound and not (fits and _count(vote.get("choice"))):
-            del sound[key]
-    return sound
-
-
-def _minute(value) -> bool:
-    return isinstance(value, str) and MINUTE.fullmatch(value) is not None
-
-
-def _count(value) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _short(value) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME

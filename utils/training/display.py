@@ -1,6 +1,7 @@
-"""What a training shows while it runs, and how an interrupt reaches it.
+"""What a training shows while it runs, and how an interrupt or a press reaches it.
 
-The trainer uses both; the live panel uses `asking_to_stop` too.
+The trainer uses the first two; the live panel, and whatever else has buttons that must
+act while a cell is busy, the others.
 """
 
 import signal
@@ -15,7 +16,17 @@ from tqdm.auto import tqdm
 
 from utils.training.config import TrainConfig
 
-__all__ = ["Display", "asking_to_stop"]
+__all__ = ["Display", "answer_while_busy", "asking_to_stop"]
+
+
+def answer_while_busy(control) -> None:
+    """Let a widget's messages arrive on the thread that JupyterLab sent them to.
+
+    ipykernel 7.4 brings them to the thread that last wrote to the widget instead. While
+    a cell runs that is the busy one, so a button would act only when all is over.
+    """
+    if hasattr(control.comm, "_reply_subshell_for"):
+        control.comm._reply_subshell_for = lambda data, default: default
 
 
 @contextmanager

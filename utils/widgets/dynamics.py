@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from utils.models.attention_only import as_bridge
 from utils.pictures import figures
 from utils.text.tokenizer import load_tokenizer
-from utils.training.display import asking_to_stop
+from utils.training.display import answer_while_busy, asking_to_stop
 from utils.training.recipes import CHECKPOINTS, Recipe
 from utils.training.records import Record
 from utils.training.trainer import Run
@@ -42,16 +42,6 @@ BETWEEN, SHARE = 0.25, 10
 
 
 # --- the panel -----------------------------------------------------------------------
-
-
-def _answer_while_busy(control: widgets.Widget) -> None:
-    """Let a control's messages arrive on the thread that JupyterLab sent them to.
-
-    ipykernel 7.4 brings them to the thread that last wrote to the control instead. In
-    training that is the busy one, so a button would act only when all is over.
-    """
-    if hasattr(control.comm, "_reply_subshell_for"):
-        control.comm._reply_subshell_for = lambda data, default: default
 
 
 class _Playing:
@@ -102,7 +92,7 @@ class TrainingPanel(Explorer):
         if records:
             rows[0].append(self._source)
         for control in [control for row in rows for control in row]:
-            _answer_while_busy(control)
+            answer_while_busy(control)
         actions = {self._pause: self._toggle, self._stop: self._end}
         actions[self._play] = self._play_or_halt
         self._status = widgets.HTML(layout={"order": "-1"})

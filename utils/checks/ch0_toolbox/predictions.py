@@ -165,4 +165,55 @@ PREDICTIONS = (
         ),
         right=1,
     ),
+    Prediction(
+        name="same_layer_again",
+        question=(
+            "One cell takes away head 0.3 and another one takes away head 0.6, in a "
+            "layer of eight. You do both at once. The layer adds A without 0.3, B "
+            "without 0.6 and W when whole. What does it add without both?"
+        ),
+        choices=(
+            Choice(
+                "A + B - W, exactly.",
+                "Each head adds its own part and sees none of the others. So what both "
+                "take away together is the sum of what each takes away.",
+            ),
+            Choice(
+                "Something that has to be measured: with both gone the other heads "
+                "behave differently.",
+                "They cannot. All heads of a layer read the stream as it entered the "
+                "layer, so none of them knows who is missing.",
+            ),
+            Choice(
+                "Half of A + B.",
+                "That would be a mean. Taking away two parts takes away their sum.",
+            ),
+        ),
+        right=0,
+        of="same_layer",
+    ),
+    Prediction(
+        name="first_row_again",
+        question=(
+            'You force a head to attend with the pattern "everything on the position '
+            'before". What has to stand in row 0?'
+        ),
+        choices=(
+            Choice(
+                "Nothing but zeros, as nothing stands before it.",
+                "A row of a pattern sums to 1. A row of zeros would be no pattern.",
+            ),
+            Choice(
+                "The same share for every column.",
+                "Later keys are hidden from position 0.",
+            ),
+            Choice(
+                "A 1 in column 0: there is nothing else to look at.",
+                "The first position sees itself only, whatever you would like it to "
+                "do.",
+            ),
+        ),
+        right=2,
+        of="first_row",
+    ),
 )

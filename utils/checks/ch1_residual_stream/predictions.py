@@ -237,4 +237,83 @@ PREDICTIONS = (
         ),
         right=1,
     ),
+    Prediction(
+        name="turn_the_stream_again",
+        question=(
+            "Two copies of a model give the same logits on every text. In one of them "
+            "entry 40 of the stream is zero at every position and in the other it is "
+            "not. Is one of them broken?"
+        ),
+        choices=(
+            Choice(
+                "Yes, the stream of the same model has the same numbers.",
+                "The numbers depend on the basis, and a basis can be changed together "
+                "with all weights.",
+            ),
+            Choice(
+                "Yes, unless one of them was trained for longer.",
+                "Different trainings would not give the same logits on every text.",
+            ),
+            Choice(
+                "No: one may be the other in a turned basis.",
+                "Every part reads and writes through a matrix, and these can turn "
+                "along. Logits do not notice, single entries do.",
+            ),
+        ),
+        right=2,
+        of="turn_the_stream",
+    ),
+    Prediction(
+        name="rank_of_ov_again",
+        question=(
+            "A model has one layer of 8 heads, d_head 16 and d_model 256. Two "
+            "positions have streams that differ in some direction that no head can "
+            "pass on. How many such directions must there be, at least?"
+        ),
+        choices=(
+            Choice(
+                "None: together the heads can read everything.",
+                "Each head reads through 16 numbers, so all of them together read 128 "
+                "directions at most.",
+            ),
+            Choice(
+                "128, as 8 times 16 directions can be read by values.",
+                "Of 256 dimensions at most 128 reach any value. What lies in the rest "
+                "is passed on by no head, only by the stream itself.",
+            ),
+            Choice(
+                "240, as one head reads 16.",
+                "That is the count for a single head. Eight of them can read eight "
+                "times as much.",
+            ),
+        ),
+        right=1,
+        of="rank_of_ov",
+    ),
+    Prediction(
+        name="twice_the_stream_again",
+        question=(
+            "With frozen patterns, text X gives logits x and text Y of the same length "
+            "gives logits y, both run with the patterns of X. You feed the mean of the "
+            "two embeddings, with the same patterns. What are the logits?"
+        ),
+        choices=(
+            Choice(
+                "The mean of x and y.",
+                "With the patterns fixed the model is linear in its embeddings, so a "
+                "mean goes in and a mean comes out.",
+            ),
+            Choice(
+                "Something between x and y that has to be computed.",
+                "Nothing in it bends when the patterns are fixed, so the result is "
+                "known beforehand.",
+            ),
+            Choice(
+                "The logits of neither: a mean of two embeddings is no token.",
+                "No token is needed. A linear map takes any vector.",
+            ),
+        ),
+        right=0,
+        of="twice_the_stream",
+    ),
 )

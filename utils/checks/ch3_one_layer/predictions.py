@@ -108,4 +108,53 @@ PREDICTIONS = (
         ),
         right=1,
     ),
+    Prediction(
+        name="constant_on_a_row_again",
+        question=(
+            "One key token gets a score higher by 7 from every query: a whole column "
+            "of the full QK circuit rises by 7. What does the model do?"
+        ),
+        choices=(
+            Choice(
+                "Nothing changes, a softmax forgets a constant.",
+                "It forgets what is added to all keys of one query. Here one key gains "
+                "and the others do not.",
+            ),
+            Choice(
+                "It attends far more to that token, from everywhere.",
+                "Along a row this one entry has grown by 7, and the softmax sees that. "
+                "Rows have free constants, columns have none.",
+            ),
+            Choice(
+                "It attends more strongly wherever that token is the query.",
+                "The column belongs to the key, the token that is looked at.",
+            ),
+        ),
+        right=1,
+        of="constant_on_a_row",
+    ),
+    Prediction(
+        name="crossed_trigrams_again",
+        question=(
+            "A head's source `x` has to raise `p` at one destination, and to lower it "
+            "at another. Can one head do this, by what it writes from `x`?"
+        ),
+        choices=(
+            Choice(
+                "No: it can only write more or less of the same row.",
+                "Attention is never negative. Where `p` must not rise, the head can "
+                "look away from `x`, and lower nothing.",
+            ),
+            Choice(
+                "Yes, with a negative attention weight.",
+                "A softmax gives no negative weights.",
+            ),
+            Choice(
+                "Yes, if W_OV has a negative eigenvalue.",
+                "Then the row of `x` may lower `p`, at both destinations alike.",
+            ),
+        ),
+        right=0,
+        of="crossed_trigrams",
+    ),
 )

@@ -187,4 +187,83 @@ PREDICTIONS = (
         ),
         right=1,
     ),
+    Prediction(
+        name="composition_kind_again",
+        question=(
+            "Head 0.2 writes at each position which token came before it. Head 1.3 "
+            "attends to the position before, whatever stands there, and passes on what "
+            "0.2 wrote in that place. Which composition is this?"
+        ),
+        choices=(
+            Choice(
+                "K-composition, as in induction.",
+                "Head 1.3 finds its place by position. It reads nothing of 0.2's in "
+                "its keys.",
+            ),
+            Choice(
+                "V-composition: what is moved is what 0.2 wrote.",
+                "The place is found without 0.2. What is carried from there is 0.2's, "
+                "so the two make a virtual head that brings a token from two back.",
+            ),
+            Choice(
+                "Q-composition: the head asks for the token before.",
+                "It asks for a position. Nothing that 0.2 wrote enters its query.",
+            ),
+        ),
+        right=1,
+        of="composition_kind",
+    ),
+    Prediction(
+        name="score_by_chance_again",
+        question=(
+            "In a stream with d_model 1,024 two heads have a composition score of "
+            "0.05. In a stream with d_model 64 two others have 0.11. Which pair stands "
+            "out from chance?"
+        ),
+        choices=(
+            Choice(
+                "The first.",
+                "Random heads score about 1/32 = 0.03 in 1,024 dimensions, and 1/8 = "
+                "0.125 in 64. So 0.05 is above the floor and 0.11 below it.",
+            ),
+            Choice(
+                "The second, as 0.11 is more than 0.05.",
+                "The floor is 1/8 there. A score says nothing before it is compared "
+                "with it.",
+            ),
+            Choice(
+                "Both, as both are above 0.",
+                "Chance does not give 0. It gives about one over the root of d_model.",
+            ),
+        ),
+        right=0,
+        of="score_by_chance",
+    ),
+    Prediction(
+        name="heads_of_layer_0_again",
+        question=(
+            "On repeated random tokens the patterns of a two-layer model are held as "
+            "they were, and layer 0 is silenced. What do you expect of its knowledge "
+            "of the second copy?"
+        ),
+        choices=(
+            Choice(
+                "It is gone, as the circuit needs a head of layer 0.",
+                "It needs that head to find the place. With the patterns held the "
+                "places are found already.",
+            ),
+            Choice(
+                "Most of it stays.",
+                "What layer 0 does for repeats is to tell layer 1 where to look, and "
+                "held patterns keep that. The token itself is still in the stream.",
+            ),
+            Choice(
+                "It grows, as nothing disturbs layer 1 any more.",
+                "It may change a little either way. But the gain over the first copy "
+                "comes from looking at the right place, and this stays as it was.",
+            ),
+        ),
+        right=1,
+        of="heads_of_layer_0",
+    ),
 )

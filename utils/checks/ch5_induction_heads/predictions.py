@@ -154,8 +154,9 @@ PREDICTIONS = (
     Prediction(
         name="pointer_edge",
         question=(
-            "In the pointer model, which edge from the first to the second head "
-            "carries the induction?"
+            "Another model does induction, too. At the second q its first head finds "
+            "the first q and fetches its position. Its second head looks one place "
+            "further on. Which edge from the first to the second head carries this?"
         ),
         choices=(
             Choice(
@@ -173,5 +174,81 @@ PREDICTIONS = (
             ),
         ),
         right=1,
+    ),
+    Prediction(
+        name="where_it_looks_again",
+        question=(
+            "In the pattern of a head, on 30 random tokens that come twice, the bright "
+            "stripe is exactly 30 below the diagonal. Which head is this?"
+        ),
+        choices=(
+            Choice(
+                "An induction head: it looks at the earlier copy.",
+                "An induction head looks one further on, at 29 below the diagonal.",
+            ),
+            Choice(
+                "A head that looks at earlier copies of the present token.",
+                "It finds what it has already. Copying from there would repeat the "
+                "token that was just read.",
+            ),
+            Choice(
+                "A previous-token head.",
+                "That has its stripe 1 below the diagonal.",
+            ),
+        ),
+        right=1,
+        of="where_it_looks",
+    ),
+    Prediction(
+        name="below_chance_again",
+        question=(
+            "In a repeat of 16 tokens, a model's second copy costs 1.8 nats. The mean "
+            "cost for someone who knows the set and strikes off used tokens is 1.86. "
+            "Has the model used the order?"
+        ),
+        choices=(
+            Choice(
+                "Yes, it is below the bound.",
+                "By a hair, at one span and on some rows. A loss has to lie clearly "
+                "below, at several spans.",
+            ),
+            Choice(
+                "No, order would bring it to 0.",
+                "A real head is never quite sure. Small is enough, and 0 is not "
+                "needed.",
+            ),
+            Choice(
+                "That cannot be said yet: too near to the bound, and at one span only.",
+                "Look at longer spans, where the bound is higher, and compare the "
+                "second copy with the first.",
+            ),
+        ),
+        right=2,
+        of="below_chance",
+    ),
+    Prediction(
+        name="which_edge_again",
+        question=(
+            "You leave the weights as they are and change one activation: at the "
+            'position of r, the previous-token head writes "x was before me", not '
+            '"q was before me". What does an induction head do at the second q?'
+        ),
+        choices=(
+            Choice(
+                "It finds r no longer: nothing says any more that q came before it.",
+                "The key of r now answers the query x. That news enters by the key.",
+            ),
+            Choice(
+                "It finds r and copies x.",
+                "What is copied is r's own token. But r is not found.",
+            ),
+            Choice(
+                "It finds r and copies r, as before: r itself was not changed.",
+                "It would, if the head looked for r. It looks for whatever came after "
+                "q.",
+            ),
+        ),
+        right=0,
+        of="which_edge",
     ),
 )

@@ -218,4 +218,54 @@ PREDICTIONS = (
         ),
         right=1,
     ),
+    Prediction(
+        name="text_alone_again",
+        question=(
+            "A friend trains a model on novels and tests it on repeated noise. Its "
+            'loss there is 11 nats, with chance at 9. "So it has no induction '
+            'heads", says the friend. What do you answer?'
+        ),
+        choices=(
+            Choice(
+                "Right: a model with such heads would be below chance.",
+                "It may pay more for being sure of words than it wins by copying.",
+            ),
+            Choice(
+                "Compare the second copy with the first, and look at where its heads "
+                "attend.",
+                "Being sure of text costs the same on both copies. Only looking back "
+                "makes the second one cheaper.",
+            ),
+            Choice(
+                "Wrong: a loss above chance proves that it has such heads.",
+                "It proves that the model is sure of wrong things. That is all.",
+            ),
+        ),
+        right=1,
+        of="text_alone",
+    ),
+    Prediction(
+        name="fixed_lag_again",
+        question=(
+            "In a data set every question is followed by its answer after exactly 12 "
+            "tokens. A model finds every answer. How would you test whether it "
+            "matches, or has learned a distance?"
+        ),
+        choices=(
+            Choice(
+                "Test it on more rows of this data set.",
+                "On all of them the distance is 12, so both kinds of model pass.",
+            ),
+            Choice(
+                "Move the answers to other distances.",
+                "A model that looks 12 back will fail, one that matches will not.",
+            ),
+            Choice(
+                "Train it again with another seed.",
+                "The data ask for no more than a distance, whatever the seed.",
+            ),
+        ),
+        right=1,
+        of="fixed_lag",
+    ),
 )

@@ -61,4 +61,30 @@ PREDICTIONS = (
         ),
         right=1,
     ),
+    Prediction(
+        name="what_a_cut_shows_again",
+        question=(
+            "A head is taken away and the model can no longer close brackets. Somebody "
+            "calls it the bracket head. Which test would you ask for first?"
+        ),
+        choices=(
+            Choice(
+                "The same cut on another hundred texts with brackets.",
+                "It makes the effect surer, and leaves the same question open: what "
+                "did the head do for it?",
+            ),
+            Choice(
+                "The same cut on texts without brackets, and other heads cut on these "
+                "texts.",
+                "If it harms everything, or if other heads do the same, the name says "
+                "too much. Narrower cuts come next.",
+            ),
+            Choice(
+                "A look at its attention on one text.",
+                "A pattern suggests a story, and the story has to be tested.",
+            ),
+        ),
+        right=1,
+        of="what_a_cut_shows",
+    ),
 )

@@ -8,10 +8,26 @@ import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 
-from utils.checks import Prediction, chapters, exercises_of, find_check, predictions_of
+from utils.checks import (
+    Prediction,
+    chapters,
+    exercises_of,
+    find_check,
+    predictions_of,
+    twin_of,
+)
 from utils.launcher.classroom.learners import Learner
 
-__all__ = ["Exercise", "Question", "Room", "Vote", "Where", "count", "sentence_of"]
+__all__ = [
+    "Exercise",
+    "Question",
+    "Room",
+    "Vote",
+    "Where",
+    "count",
+    "count_votes",
+    "sentence_of",
+]
 
 STUCK_TRIES, STUCK_MINUTES = 3, 10
 ACTIVE_MINUTES = 60
@@ -53,13 +69,19 @@ class Where:
 
 @dataclass
 class Vote:
-    """A prediction's votes: learners per choice, at first and now."""
+    """A prediction's votes: learners per choice, at first and now.
+
+    `again` counts those with a second vote. `twin` holds the votes on the question that
+    asks the idea again, of those who voted here as well.
+    """
 
     prediction: Prediction
     chapter: str
     first: list[int]
     now: list[int]
     changed: int = 0
+    again: int = 0
+    twin: "Vote | None" = None
 
     def right(self, votes: list[int]) -> float:
         """The share of right votes, from 0 to 1."""
@@ -92,11 +114,7 @@ def count(learners: list[Learner], at: datetime.datetime) -> Room:
     """Count everything; `at` is the moment that "now" means, with its time zone."""
     names = [(name, stem) for stem in chapters() for name in exercises_of(stem)]
     exercises = {name: Exercise(name, stem) for name, stem in names}
-    votes = [
-        Vote(one, stem, [0] * len(one.choices), [0] * len(one.choices))
-        for stem in chapters()
-        for one in predictions_of(stem)
-    ]
+    votes = count_votes([learner.state or {} for learner in learners])
     room = Room(at, learners, exercises, {}, votes, {})
     for learner in learners:
         state = learner.state or {}
@@ -105,8 +123,6 @@ def count(learners: list[Learner], at: datetime.datetime) -> Room:
         room.where[learner.key] = _where(state, exercises, at)
         for exercise in exercises.values():
             _count_exercise(exercise, state)
-        for vote in votes:
-            _count_vote(vote, state)
     room.questions = _questions(room)
     return room
 
@@ -138,17 +154,41 @@ def _count_exercise(exercise: Exercise, state: dict) -> None:
     exercise.mistakes.update(known)
 
 
-def _count_vote(vote: Vote, state: dict) -> None:
+def count_votes(states: list[dict]) -> list[Vote]:
+    """The votes on all predictions in the course's order, twins under their own."""
+    votes = []
+    for stem in chapters():
+        for one in predictions_of(stem):
+            if not one.of:
+                twin = twin_of(one.name)
+                votes.append(_no_votes(one, stem))
+                votes[-1].twin = _no_votes(twin, stem) if twin else None
+    for state in states:
+        for vote in votes:
+            if _count_vote(vote, state) and vote.twin:
+                _count_vote(vote.twin, state)
+    return votes
+
+
+def _no_votes(prediction: Prediction, chapter: str) -> Vote:
+    choices = len(prediction.choices)
+    return Vote(prediction, chapter, [0] * choices, [0] * choices)
+
+
+def _count_vote(vote: Vote, state: dict) -> bool:
+    """Count one learner's votes; whether there were any."""
     name, choices = vote.prediction.name, len(vote.prediction.choices)
     first = state.get("predictions", {}).get(name)
     if first is None or first >= choices:
-        return
+        return False
     votes = state.get("record", {}).get("predictions", {}).get(name, {})
-    second = votes.get("second", {}).get("choice", first)
+    second = votes.get("second", {}).get("choice", choices)
+    vote.again += second < choices
     second = second if second < choices else first
     vote.first[first] += 1
     vote.now[second] += 1
     vote.changed += first != second
+    return True
 
 
 # --- where the room is --------------------------------------------------------------
@@ -163,13 +203,13 @@ def _where(state: dict, exercises: dict, at: datetime.datetime) -> Where:
     newest = None
     for name in exercises:
         for one in _record(state, name).get("tries", []):
-            moment = _moment(one["at"], at)
+            moment = moment_of(one["at"], at)
             if moment and (newest is None or moment >= newest[0]):
                 newest = (moment, name)
     if newest is None or newest[1] in state.get("passed", {}):
         return where
     entry = _record(state, newest[1])
-    moments = [m for one in entry["tries"] if (m := _moment(one["at"], at))]
+    moments = [m for one in entry["tries"] if (m := moment_of(one["at"], at))]
     where.exercise = newest[1]
     where.tries = len(entry["tries"]) + entry.get("dropped", 0)
     where.minutes = int((max(moments) - min(moments)).total_seconds() // 60)
@@ -190,11 +230,15 @@ def _last(state: dict, at: datetime.datetime) -> datetime.datetime | None:
         minutes += [entry["opened"]] if "opened" in entry else []
     for votes in record.get("predictions", {}).values():
         minutes += [votes[key]["at"] for key in ("first", "second") if key in votes]
-    moments = [moment for text in minutes if (moment := _moment(text, at))]
+    for given in record.get("recall", {}).get("answers", {}).values():
+        minutes += [one["at"] for one in given.values()]
+    for texts in record.get("words", {}).values():
+        minutes += [one["at"] for one in texts]
+    moments = [moment for text in minutes if (moment := moment_of(text, at))]
     return max(moments, default=None)
 
 
-def _moment(text: str, at: datetime.datetime) -> datetime.datetime | None:
+def moment_of(text: str, at: datetime.datetime) -> datetime.datetime | None:
     """A kept minute; None for one that no clock shows or that has not come yet."""
     try:
         moment = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%MZ")

@@ -72,7 +72,7 @@ def page(room: Room, footer: list[str]) -> str:
         ("now", "Where the room is now", _now(room)),
         ("ask", "What to ask next", _ask(room)),
         ("mistakes", "Mistakes the checks named", _mistakes(room)),
-        ("votes", "Votes, at first and now", _votes(room)),
+        ("votes", "Votes, before, after and asked again", _votes(room)),
         ("solved", "Who has solved what", _solved(room)),
     )
     links = " ".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
@@ -188,7 +188,8 @@ def _votes(room: Room) -> str:
     if not asked:
         return "<p>Nobody has voted yet.</p>"
     says = (
-        "Votes at first, then as they stand now. The right answer is marked. "
+        "Votes at first, then as they stood when the answer was shown, and how the "
+        "question went that asks the idea again later on. The right answer is marked. "
         "Learners see the choices in an order of their own."
     )
     return f"<p>{says}</p>" + "".join(_vote(vote) for vote in asked)
@@ -204,17 +205,26 @@ def _vote(vote: Vote) -> str:
         bars = "".join(
             f"<span>{word} {votes[index]}</span>"
             f'<i style="width:{100 * votes[index] / voters:.0f}%"></i>'
-            for word, votes in (("first", vote.first), ("now", vote.now))
+            for word, votes in (("before", vote.first), ("after", vote.now))
         )
         lines.append(f'<p>{mark}{_words(choice.text)}</p><div class="bar">{bars}</div>')
     title = (
         f"{vote.chapter.split('_')[0]}, {asked.name}: {vote.first[asked.right]} of "
-        f"{voters} right at first, {vote.now[asked.right]} now, {vote.changed} changed"
+        f"{voters} right at first, {vote.now[asked.right]} after, "
+        f"{vote.changed} changed{_again(vote)}"
     )
     return (
         f"<details><summary>{_escape(title)}</summary>"
         f"<p><strong>{_words(asked.question)}</strong></p>{''.join(lines)}</details>"
     )
+
+
+def _again(vote: Vote) -> str:
+    """How the twin went, of those who have come to it."""
+    if vote.twin is None or not sum(vote.twin.first):
+        return ""
+    right = vote.twin.first[vote.twin.prediction.right]
+    return f"; asked again, {right} of {sum(vote.twin.first)} right"
 
 
 # --- who has solved what ------------------------------------------------------------

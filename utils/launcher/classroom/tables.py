@@ -141,12 +141,15 @@ def _mistakes(room: Room) -> list[list]:
 
 
 def _votes(room: Room) -> list[list]:
-    rows = [["chapter", "prediction", "choice", "right", "first", "now"]]
+    """A row a choice; a twin's rows name the prediction whose idea it asks again."""
+    rows = [["chapter", "prediction", "twin_of", "choice", "right", "first", "now"]]
     for vote in room.votes:
-        for index, choice in enumerate(vote.prediction.choices):
-            right = int(index == vote.prediction.right)
-            row = [vote.chapter, vote.prediction.name, choice.text, right]
-            rows.append([*row, vote.first[index], vote.now[index]])
+        for one in (vote, vote.twin):
+            for index, choice in enumerate(one.prediction.choices if one else ()):
+                right = int(index == one.prediction.right)
+                row = [one.chapter, one.prediction.name, one.prediction.of]
+                row += [choice.text, right, one.first[index], one.now[index]]
+                rows.append(row)
     return rows
 
 
