@@ -3,8 +3,9 @@
 Without a word: payloads of figures, a chapter's start, tokens per second, a resume.
 `bench training` measures the time until an induction head forms, ours beside
 TransformerLens's own trainer and a ladder that changes one thing at a time; `bench
-real` times what chapter 7 does with a language model's weights; `bench chapters` runs
-every chapter; `bench all` does all of it. The rows come from
+real` times what chapter 7 does with a language model's weights; `bench hub` starts a
+JupyterHub and measures a learner on it; `bench chapters` runs every chapter; `bench
+all` does all of it. The rows come from
 `tests/bench_rows`. Nothing here is a test: a number that depends on the machine must
 not fail one.
 """
@@ -22,6 +23,7 @@ import torch
 from tests.bench_rows import Row, Section
 from tests.bench_rows.chapters import chapter_rows
 from tests.bench_rows.induction import THRESHOLD, induction_rows
+from tests.bench_rows.jupyterhub import hub_rows
 from tests.bench_rows.payloads import payloads
 from tests.bench_rows.real_models import real_model_rows
 from tests.bench_rows.speed import resume, throughput
@@ -30,12 +32,12 @@ from utils.training import recipes
 
 __all__ = ["Plan", "main", "read_words"]
 
-WHAT = ("quick", "training", "chapters", "real", "all")
+WHAT = ("quick", "training", "chapters", "real", "hub", "all")
 AMOUNTS = ("short", "replay", "full")
 WIDTHS = (46, 44, 34, 0)
 HELP = (
-    "bench [quick | training | chapters | real | all] [--limit SECONDS] [--seeds N] "
-    "[--train short | replay | full]"
+    "bench [quick | training | chapters | real | hub | all] [--limit SECONDS] "
+    "[--seeds N] [--train short | replay | full]"
 )
 
 
@@ -128,6 +130,9 @@ def measured(plan: Plan) -> Iterator[Section | Row]:
             other=f"the same by {lens}",
         )
         yield from real_model_rows()
+    if plan.has("hub"):
+        yield Section("a learner on a JupyterHub", other="at most")
+        yield from hub_rows()
     if plan.has("chapters"):
         title = f"a solved chapter, COURSE_TRAIN={plan.train}"
         yield Section(

@@ -45,7 +45,7 @@ def jupyter(
     All it writes goes into `scratch`. `settings` overrides JupyterLab's own, plugin by
     plugin.
     """
-    lab._switch_off_news(scratch)
+    lab.switch_off_news(scratch)
     config = scratch / "etc" / "jupyter"
     overrides = config / "labconfig" / "default_setting_overrides.json"
     overrides.write_text(json.dumps(settings or {}))

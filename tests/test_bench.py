@@ -90,6 +90,7 @@ def ticking():
         (["--seeds", "3", "training"], bench.Plan("training", seeds=3)),
         (["chapters", "--train", "full"], bench.Plan("chapters", train="full")),
         (["real"], bench.Plan("real")),
+        (["hub"], bench.Plan("hub")),
         (["all"], bench.Plan("all")),
     ],
 )
@@ -128,7 +129,7 @@ def test_unknown_words_are_one_sentence(words, sentence, capsys, monkeypatch):
         (
             ["all"],
             ["payloads", "start", "speed", "resume"]
-            + ["training 5 None", "real", "chapters short"],
+            + ["training 5 None", "real", "hub", "chapters short"],
         ),
     ],
 )
@@ -139,6 +140,7 @@ def test_each_word_measures_its_part(words, parts, capsys, monkeypatch):
         "throughput": lambda recipe: [Row("speed", "1")],
         "resume": lambda recipe: [Row("resume", "1")],
         "real_model_rows": lambda: [Row("real", "1")],
+        "hub_rows": lambda: [Row("hub", "1")],
         "induction_rows": lambda recipe, seeds, limit: [
             Row(f"training {seeds} {limit}", "1")
         ],

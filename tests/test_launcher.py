@@ -50,7 +50,9 @@ def lay_copy(folder: Path) -> Path:
     (folder / SYNC).parent.mkdir()
     (folder / SYNC).write_text(COMMAND)
     shutil.copytree(ROOT / "tests" / "offline", folder / "tests" / "offline")
-    (folder / "tests" / "requirements.txt").write_text("# nothing\n")
+    for name in environment.OF_TESTS:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("# nothing\n")
     for name in ("requirements.txt", ".constraints.txt", "pyproject.toml"):
         (folder / name).write_text("# nothing\n")
     (folder / "chapters").mkdir()
@@ -501,7 +503,7 @@ def opened(own_lab, monkeypatch):
         monkeypatch.setattr(
             environment, "run_child", lambda command, *_: commands.append(command)
         )
-        monkeypatch.setattr(lab, "_switch_off_news", lambda prefix: None)
+        monkeypatch.setattr(lab, "switch_off_news", lambda prefix: None)
         lab.main(list(words))
         command = commands[0]
         url = next(word for word in command if "default_url" in word)

@@ -55,6 +55,12 @@ COMMANDS = (
         "a class on one page, from its states",
     ),
     (
+        "hub check",
+        "utils/launcher/jupyterhub/command.py",
+        True,
+        "the course on a JupyterHub",
+    ),
+    (
         "sync",
         "utils/exercises/sync.py",
         True,

@@ -27,6 +27,7 @@ __all__ = [
     "child_environment",
     "ensure",
     "foreign_package",
+    "install_requirements",
     "is_complete",
     "is_inside",
     "run_again",
@@ -41,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 INPUTS = ("requirements.txt", ".constraints.txt", "pyproject.toml")
+OF_TESTS = ("tests/requirements.txt", "utils/launcher/jupyterhub/requirements.txt")
 
 # --- What is there ----------------------------------------------------------------
 
@@ -113,7 +115,7 @@ def _write_stamp(stamp: dict) -> None:
 def _wanted_stamp(tests: bool) -> dict[str, str]:
     wanted = {"base": _fingerprint(INPUTS)}
     if tests:
-        wanted["tests"] = _fingerprint([*INPUTS, "tests/requirements.txt"])
+        wanted["tests"] = _fingerprint([*INPUTS, *OF_TESTS])
     return wanted
 
 
@@ -185,18 +187,19 @@ def _install(tests: bool) -> None:
             "first time)",
             flush=True,
         )
-        _pip("requirements.txt", _torch_options())
+        install_requirements("requirements.txt", _torch_options())
     if tests:
         print("Installing what the tests need", flush=True)
-        _pip("tests/requirements.txt", [])
+        install_requirements(OF_TESTS[0], [])
     version = _running_version()
     stamp = {"python": version, "root": str(ROOT), **_wanted_stamp(tests)}
     _write_stamp(stamp)
 
 
-def _pip(requirements: str, options: list[str]) -> None:
+def install_requirements(requirements: str | Path, options: list[str]) -> None:
+    """Let pip install a file of requirements; raises Problem if that fails."""
     command = [str(venv_python()), "-m", "pip", "install", "--no-input"]
-    command += ["--disable-pip-version-check", "-r", requirements, *options]
+    command += ["--disable-pip-version-check", "-r", str(requirements), *options]
     code, output = watch(command, _show_progress)
     if code == 0:
         return

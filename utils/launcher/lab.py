@@ -16,6 +16,7 @@ from utils.launcher import environment
 from utils.launcher.environment import ROOT, Problem
 
 __all__ = [
+    "SETTINGS",
     "chapters",
     "find_chapter",
     "fresh",
@@ -23,6 +24,7 @@ __all__ = [
     "last_changed",
     "lay_missing",
     "main",
+    "switch_off_news",
 ]
 
 CHAPTERS = ROOT / "chapters"
@@ -30,6 +32,14 @@ COPIES = ROOT / "my_chapters"
 GLOSSARY = "GLOSSARY.md"
 STYLES = ROOT / "utils" / "assets" / "lab"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
+# The course's colours in formulas; and JupyterLab asks nobody outside for news or for a
+# newer version of itself.
+SETTINGS = (
+    "--LabApp.custom_css=True",
+    f"--ServerApp.static_custom_path={STYLES}",
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +63,7 @@ def main(argv: list[str]) -> int:
             f"{foreign} would be imported instead of the course's own package; rename "
             "it or move it elsewhere."
         )
-    _switch_off_news(Path(sys.prefix))
+    switch_off_news(Path(sys.prefix))
     return environment.run_child(
         jupyter_command(chapter or last_changed(), rest),
         environment.child_environment(),
@@ -120,10 +130,7 @@ def jupyter_command(chapter: Path, rest: list[str]) -> list[str]:
         "jupyterlab",
         f"--ServerApp.root_dir={COPIES}",
         f"--LabApp.default_url=/lab/tree/{chapter.name}",
-        "--LabApp.custom_css=True",
-        f"--ServerApp.static_custom_path={STYLES}",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *SETTINGS,
         *rest,
     ]
 
@@ -172,7 +179,7 @@ def _set_aside(copy: Path) -> Path:
     raise Problem(f"Too many copies of {copy.name} in my_chapters; remove some.")
 
 
-def _switch_off_news(prefix: Path) -> None:
+def switch_off_news(prefix: Path) -> None:
     """Disable the plugin that asks about Jupyter news and looks for updates.
 
     The two command-line settings stop the server's requests; only this stops the

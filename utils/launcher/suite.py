@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     """Install what tests need, run pytest offline, return its exit code."""
     environment.ensure(tests=True)
     _fetch_real_model()
+    _fetch_proxy()
     with tempfile.TemporaryDirectory(
         prefix="course-test-", ignore_cleanup_errors=True
     ) as folder:
@@ -59,6 +60,19 @@ def _fetch_real_model() -> None:
     command = [sys.executable, str(door), "fetch", "smollm2"]
     if environment.run_child(command, environment.child_environment()) != 0:
         print("The tests that need SmolLM2 are skipped.", flush=True)
+
+
+def _fetch_proxy() -> None:
+    """Bring JupyterHub's proxy through npm; without it the hub's test is skipped."""
+    place = ROOT / "utils" / "launcher" / "jupyterhub" / "proxy.py"
+    if sys.platform == "win32" or not place.exists():
+        return
+    from utils.launcher.jupyterhub.proxy import install_proxy
+
+    try:
+        install_proxy()
+    except environment.Problem as problem:
+        print(f"{problem} The test with a JupyterHub is skipped.", flush=True)
 
 
 def side_by_side(argv: list[str]) -> list[str]:

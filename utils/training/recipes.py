@@ -38,7 +38,9 @@ from utils.training.trainer import Run, next_token_loss, train
 __all__ = ["LIVE", "RECIPES", "Recipe", "grow", "heldout_loss", "main", "train_recipe"]
 
 ROOT = Path(__file__).parents[2]
-CHECKPOINTS = ROOT / ".training"
+# On a shared machine the course's own folder cannot be written.
+CHECKPOINTS = Path(os.environ.get("COURSE_CHECKPOINTS") or ROOT / ".training")
+CHECKPOINTS = CHECKPOINTS.expanduser()
 UNFIT_TO_SHIP = (
     "COURSE_TRAIN is set, so a barely trained model would replace a shipped one. "
     "Unset it, or give another place with --out FOLDER."

@@ -1,0 +1,306 @@
+"""A real JupyterHub on loopback, and learners who work on it through its own doors.
+
+Called by tests/test_jupyterhub.py and by `bench hub`. The hub has the course's own
+configuration; only the spawner and the log-in are others, because a test may not make
+accounts. Learners use their own tokens, the hub's REST API, the link of nbgitpuller,
+Jupyter's contents and sessions, and their kernel's websocket.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import requests
+import websocket
+
+from utils.launcher import environment
+from utils.launcher.jupyterhub.command import link
+from utils.launcher.jupyterhub.settings import HubRoom
+
+__all__ = ["Hub", "Learner", "Memory", "running_hub"]
+
+CONFIG = """
+from pathlib import Path
+from utils.launcher.jupyterhub.settings import culler, for_learners, read_room, roles
+
+c = get_config()
+room = read_room(Path({settings!r}))
+for_learners(c, room, {python!r})
+c.Spawner.args += {extra!r}
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = {homes!r}
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = {password!r}
+c.Authenticator.allow_all = True
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
+c.JupyterHub.services = [culler(room), {{"name": "test", "api_token": {token!r}}}]
+test = {{"name": "test", "scopes": ["admin:users", "admin:servers", "tokens"],
+         "services": ["test"]}}
+c.JupyterHub.load_roles = [*roles(room), test]
+"""
+
+
+@dataclass
+class Hub:
+    """A running hub: its address, its log, where its learners' homes are."""
+
+    address: str
+    token: str
+    password: str
+    folder: Path
+    process: subprocess.Popen
+    seconds: float  # until it answered
+
+    def ask(self, method: str, path: str, **words) -> requests.Response:
+        """A request to the hub's API with the test's own token."""
+        return _ask(method, f"{self.address}/hub/api/{path}", self.token, **words)
+
+    def log(self) -> str:
+        return (self.folder / "hub.log").read_text(errors="replace")
+
+    def home(self, name: str) -> Path:
+        return self.folder / "homes" / name
+
+    def token_of(self, name: str) -> str:
+        """A token with the rights of one user, who is made if new."""
+        self.ask("post", f"users/{name}")
+        given = self.ask("post", f"users/{name}/tokens")
+        given.raise_for_status()
+        return given.json()["token"]
+
+
+@dataclass
+class Memory:
+    """What a learner's processes hold, in MB: `server` and `kernels`, shares summed.
+
+    A page that n processes share counts 1/n for each (Linux calls it PSS).
+    """
+
+    server: float
+    kernels: float
+
+    @property
+    def all(self) -> float:
+        return self.server + self.kernels
+
+
+@dataclass
+class Learner:
+    """One learner of a hub, with a token of their own."""
+
+    hub: Hub
+    name: str
+    token: str
+    kernel: websocket.WebSocket | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, **words) -> requests.Response:
+        """A request to the learner's own server."""
+        url = f"{self.hub.address}/user/{self.name}/{path}"
+        return _ask(method, url, self.token, **words)
+
+    def start(self, share: bool) -> None:
+        """Press the button on the page before the server, and wait until it runs."""
+        began = time.perf_counter()
+        url = f"{self.hub.address}/hub/api/users/{self.name}/server"
+        choice = {"share": "yes" if share else "no"}
+        _ask("post", url, self.token, json=choice).raise_for_status()
+        for _ in range(600):
+            with contextlib.suppress(requests.RequestException):
+                if self.ask("get", "api/status").status_code == 200:
+                    self.seconds["server"] = time.perf_counter() - began
+                    return
+            time.sleep(0.2)
+        raise TimeoutError(f"no server for {self.name}\n{self.hub.log()[-3000:]}")
+
+    def pull(self, repository: str, chapter: str) -> str:
+        """Follow the facilitator's link; what nbgitpuller said while it pulled."""
+        address = link(self.hub.address, repository, chapter)
+        query = address.partition("?")[2]
+        told = self.ask("get", f"git-pull/api?{query}", timeout=120)
+        told.raise_for_status()
+        phases = [json.loads(line) for line in re.findall(r"data: (.*)", told.text)]
+        assert phases[-1]["phase"] == "finished", phases[-3:]
+        return told.text
+
+    def notebook(self, path: str) -> dict:
+        """A notebook's content, as JupyterLab gets it."""
+        found = self.ask("get", f"api/contents/{path}", params={"type": "notebook"})
+        found.raise_for_status()
+        return found.json()["content"]
+
+    def save(self, path: str, content: dict) -> None:
+        """Save a notebook, as JupyterLab does it."""
+        model = {"type": "notebook", "format": "json", "content": content}
+        self.ask("put", f"api/contents/{path}", json=model).raise_for_status()
+
+    def open(self, path: str) -> None:
+        """A session on a notebook, and a line to its kernel."""
+        wanted = {"path": path, "name": path, "type": "notebook"}
+        wanted["kernel"] = {"name": "python3"}
+        made = self.ask("post", "api/sessions", json=wanted)
+        made.raise_for_status()
+        kernel = made.json()["kernel"]["id"]
+        url = f"{self.hub.address}/user/{self.name}/api/kernels/{kernel}/channels"
+        self.kernel = websocket.create_connection(
+            url.replace("http", "ws", 1),
+            header=[f"Authorization: token {self.token}"],
+            timeout=300,
+        )
+
+    def run(self, code: str) -> str:
+        """Run a cell; what it printed. Raises RuntimeError where the cell does."""
+        message = uuid.uuid4().hex
+        began = time.perf_counter()
+        self.kernel.send(json.dumps(_request(message, code)))
+        said = []
+        while True:
+            answer = json.loads(self.kernel.recv())
+            if answer["parent_header"].get("msg_id") != message:
+                continue
+            content = answer["content"]
+            if answer["msg_type"] == "stream":
+                said.append(content["text"])
+            elif answer["msg_type"] == "error":
+                raise RuntimeError("\n".join(content["traceback"]))
+            elif (
+                answer["msg_type"] == "status" and content["execution_state"] == "idle"
+            ):
+                self.seconds["cell"] = time.perf_counter() - began
+                return "".join(said)
+
+    def memory(self) -> Memory:
+        """What the learner's processes hold now."""
+        server, kernels = 0.0, 0.0
+        for process in psutil.Process(self.hub.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("JUPYTERHUB_USER") != self.name:
+                    continue
+                held = process.memory_full_info().pss / 1e6
+                if "ipykernel_launcher" in process.cmdline():
+                    kernels += held
+                else:
+                    server += held
+        return Memory(server, kernels)
+
+
+def _ask(method: str, url: str, token: str, timeout: float = 60, **words):
+    headers = {"Authorization": f"token {token}"}
+    return requests.request(method, url, headers=headers, timeout=timeout, **words)
+
+
+def _request(message: str, code: str) -> dict:
+    header = {
+        "msg_id": message,
+        "msg_type": "execute_request",
+        "username": "",
+        "session": message,
+        "version": "5.3",
+    }
+    content = {"code": code, "silent": False, "store_history": True}
+    content |= {"user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+    return {
+        "header": header,
+        "parent_header": {},
+        "metadata": {},
+        "content": content,
+        "channel": "shell",
+        "buffers": [],
+    }
+
+
+@contextlib.contextmanager
+def running_hub(folder: Path, room: HubRoom, **variables: str) -> Iterator[Hub]:
+    """A hub for a room; all it writes goes into `folder`.
+
+    `variables` are set for every learner's server besides those of the configuration.
+    """
+    token, password = secrets.token_hex(16), secrets.token_hex(8)
+    port, hub_port, proxy_port = _free_ports(3)
+    address = f"http://127.0.0.1:{port}"
+    settings = folder / "course-hub.toml"
+    settings.write_text(_as_toml(room))
+    extra = ["--allow-root"] if os.geteuid() == 0 else []
+    config = CONFIG.format(
+        settings=str(settings),
+        python=sys.executable,
+        extra=extra,
+        homes=str(folder / "homes" / "{username}"),
+        password=password,
+        port=port,
+        hub_port=hub_port,
+        proxy_port=proxy_port,
+        token=token,
+    )
+    config += f"c.Spawner.environment |= {variables!r}\n"
+    (folder / "config.py").write_text(config)
+    (folder / "homes").mkdir(exist_ok=True)
+    began = time.perf_counter()
+    with open(folder / "hub.log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "-f", str(folder / "config.py")],
+            cwd=folder,
+            env=environment.child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        hub = Hub(address, token, password, folder, process, 0)
+        try:
+            _wait_for(hub)
+            hub.seconds = time.perf_counter() - began
+            yield hub
+        finally:
+            _stop(process)
+
+
+def _as_toml(room: HubRoom) -> str:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in vars(room).items()]
+    return "\n".join(line for line in lines if not line.endswith("null")) + "\n"
+
+
+def _free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        made = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            for _ in range(number)
+        ]
+        return [one.getsockname()[1] for one in made]
+
+
+def _wait_for(hub: Hub) -> None:
+    for _ in range(300):
+        if hub.process.poll() is not None:
+            raise RuntimeError(f"the hub did not start\n{hub.log()[-3000:]}")
+        with contextlib.suppress(requests.RequestException):
+            if hub.ask("get", "").status_code == 200:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"the hub did not answer\n{hub.log()[-3000:]}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End the hub and whatever of its own it leaves behind."""
+    mine = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        mine = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    for left in mine:
+        with contextlib.suppress(psutil.Error):
+            left.kill()
+    process.wait(10)

@@ -1,0 +1,250 @@
+"""A real JupyterHub, five learners at once and a facilitator: nothing is played.
+
+The hub, its proxy, the servers, the pulls and the kernels are the programs themselves,
+on loopback. The trainings are those of the live model, 3 % as long.
+"""
+
+import csv
+import os
+import re
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import requests
+
+from utils.checks import find_check
+from utils.exercises.sync import solution_source
+from utils.launcher import environment
+from utils.launcher.jupyterhub import checks, command
+from utils.launcher.jupyterhub.proxy import find_proxy
+from utils.launcher.jupyterhub.settings import HubRoom
+from utils.launcher.report import report
+from utils.text.corpus import stdlib_corpus
+from utils.training.recipes import LIVE
+
+if sys.platform == "win32":
+    pytest.skip("JupyterHub does not run on Windows", allow_module_level=True)
+
+from tests.jupyterhub_room import Hub, Learner, Memory, running_hub
+
+pytestmark = pytest.mark.slow
+NAMES = ("ada", "ben", "cem", "dia", "eva")
+PRIVATE = "eva"  # does not show her progress
+STEM = "ch0_toolbox"
+SOLVED = ("per_token_loss", "attention_pattern", "head_outputs")
+SHARE = 0.03  # of a training, with COURSE_TRAIN=short
+MOST_MB = 700
+TRAINING = """
+import json, time
+from utils.training.recipes import LIVE
+
+network = AttentionOnlyTransformer(LIVE.model, seed={seed})
+batches = LIVE.batches(stdlib_corpus(LIVE.model.d_vocab))
+began = time.time()
+run = train(network, batches, LIVE.training)
+print("trained", json.dumps([began, time.time(), len(run.history),
+                             torch.get_num_threads()]))
+"""
+
+
+@dataclass
+class Worked:
+    """What one learner's morning came to."""
+
+    learner: Learner
+    training: tuple[float, float, int, int]  # began, ended, steps, threads
+    memory: Memory
+    checks: list[float]  # seconds of each exercise's cell
+
+
+@dataclass
+class Morning:
+    """The hub after five learners have worked at once."""
+
+    hub: Hub
+    room: HubRoom
+    states: Path
+    work: dict[str, Worked]
+
+
+def work(hub: Hub, room: HubRoom, name: str, together: threading.Barrier) -> Worked:
+    """Start, pull, open a chapter, solve three exercises, train, all by the doors."""
+    learner = Learner(hub, name, hub.token_of(name))
+    learner.start(share=name != PRIVATE)
+    learner.pull(room.repository, STEM)
+    path = f"course/{STEM}.ipynb"
+    cells = {cell["id"]: cell for cell in learner.notebook(path)["cells"]}
+    learner.open(path)
+    for cell in ("ch0-002", "ch0-102"):
+        learner.run(cells[cell]["source"])
+    seconds = []
+    if name == "ben":
+        learner.run(mistaken("per_token_loss"))
+    for exercise in SOLVED:
+        learner.run("@exercise\n" + solution_source(STEM, exercise))
+        seconds.append(learner.seconds["cell"])
+    together.wait(300)
+    said = learner.run(TRAINING.format(seed=NAMES.index(name)))
+    numbers = re.search(r"trained \[(.*)\]", said)[1].split(",")
+    began, ended, steps, threads = map(float, numbers)
+    times = (began, ended, int(steps), int(threads))
+    return Worked(learner, times, learner.memory(), seconds)
+
+
+def mistaken(exercise: str) -> str:
+    """A cell with an answer that the check knows as a mistake."""
+    assert find_check(exercise)
+    return (
+        "@exercise\ndef per_token_loss(model, tokens):\n"
+        "    log_probs = model(tokens).log_softmax(dim=-1)\n"
+        "    return -log_probs.gather(-1, tokens[..., None])[..., 0][:, :-1]"
+    )
+
+
+@pytest.fixture(scope="module")
+def morning(tmp_path_factory):
+    """Five learners, whose room says what the guide says."""
+    if find_proxy() is None:
+        words = "JupyterHub's proxy is not there; utils hub install brings it by npm"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+    folder = tmp_path_factory.mktemp("hub")
+    states = folder / "states"
+    states.mkdir()
+    states.chmod(checks.DROP_BOX)
+    bare = folder / "chapters.git"
+    room = HubRoom(
+        learners=len(NAMES),
+        states=str(states),
+        repository=bare.as_uri(),
+        facilitators=("fay",),
+    )
+    command.publish(room)
+    stdlib_corpus(LIVE.model.d_vocab)  # `hub install` makes these ids once for all
+    with running_hub(folder, room, COURSE_TRAIN="short") as hub:
+        together = threading.Barrier(len(NAMES))
+        with ThreadPoolExecutor(len(NAMES)) as pool:
+            done = list(pool.map(lambda name: work(hub, room, name, together), NAMES))
+        yield Morning(hub, room, states, dict(zip(NAMES, done, strict=True)))
+
+
+def test_five_train_at_once_within_their_share(morning):
+    """One share of the cores each, and no learner's memory over 700 MB."""
+    threads = morning.room.threads()
+    for name, one in morning.work.items():
+        print(f"{name}: {one.memory}, {one.learner.seconds}, {one.checks}")
+        assert one.training[3] == threads
+        assert one.memory.kernels > 100, "the kernel was not found"
+        assert one.memory.all < MOST_MB
+        assert one.training[2] == 15
+    starts = [one.training[0] for one in morning.work.values()]
+    ends = [one.training[1] for one in morning.work.values()]
+    assert max(starts) < min(ends), "they were to train at the same time"
+
+
+def test_nobody_is_stopped_during_the_longest_training(morning):
+    """The culler has the room's limit, which full trainings stay far under."""
+    limit = morning.room.idle_hours * 3600
+    longest = max(one.training[1] - one.training[0] for one in morning.work.values())
+    # At most two models are trained in one cell (chapter 6).
+    assert 2 * longest / SHARE < limit
+    children = psutil.Process(morning.hub.process.pid).children(recursive=True)
+    lines = [" ".join(one.cmdline()) for one in children]
+    (culler,) = [line for line in lines if "jupyterhub_idle_culler" in line]
+    assert f"--timeout={limit:.0f}" in culler
+
+
+def test_each_learner_has_a_home_and_nobody_else_s(morning):
+    for name, one in morning.work.items():
+        notebook = morning.hub.home(name) / "course" / f"{STEM}.ipynb"
+        assert notebook.exists()
+        for other in set(NAMES) - {name}:
+            url = f"{morning.hub.address}/user/{other}/api/contents/course"
+            headers = {"Authorization": f"token {one.learner.token}"}
+            answer = requests.get(url, headers=headers, allow_redirects=False)
+            assert answer.status_code in (302, 403), (name, other)
+
+
+def test_the_facilitator_collects_what_was_shared(morning, tmp_path):
+    """Four of five said yes; the report is made from the shared folder as it stands."""
+    page = report(morning.states, tmp_path / "out")
+    with open(page.parent / "learners.csv", newline="") as file:
+        rows = {row[0]: row for row in csv.reader(file)}
+    assert set(rows) & set(NAMES) == set(NAMES) - {PRIVATE}
+    with open(page.parent / "solved.csv", newline="") as file:
+        solved = [row for row in csv.reader(file) if set(row) & set(NAMES)]
+    for name in set(NAMES) - {PRIVATE}:
+        mine = {word for row in solved if name in row for word in row}
+        assert set(SOLVED) <= mine or len(solved) <= len(NAMES), mine
+    mistakes = (page.parent / "mistakes.csv").read_text()
+    assert "per_token_loss" in mistakes
+    assert PRIVATE not in page.read_text(encoding="utf-8")
+    private = morning.hub.home(PRIVATE) / ".course_progress.json"
+    assert all(exercise in private.read_text() for exercise in SOLVED)
+    assert not (morning.states / PRIVATE).exists()
+
+
+def test_a_second_click_on_the_link_loses_nothing(morning, tmp_path):
+    """The facilitator publishes a newer chapter while a learner's answers are in it."""
+    one = morning.work["cem"].learner
+    path = f"course/{STEM}.ipynb"
+    content = one.notebook(path)
+    answered = next(c for c in content["cells"] if "def per_token_loss" in c["source"])
+    answered["source"] = "@exercise\n" + solution_source(STEM, "per_token_loss")
+    answered["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "mine"}]
+    one.save(path, content)
+
+    newer = nbformat.read(environment.ROOT / "chapters" / f"{STEM}.ipynb", as_version=4)
+    newer.cells.append(nbformat.v4.new_markdown_cell("A last word.", id="ch0-last"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command.lab, "CHAPTERS", tmp_path)
+        nbformat.write(newer, tmp_path / f"{STEM}.ipynb")
+        (tmp_path / command.lab.GLOSSARY).write_text("# Glossary")
+        command.publish(morning.room)
+    one.pull(morning.room.repository, STEM)
+
+    cells = {cell["id"]: cell for cell in one.notebook(path)["cells"]}
+    assert cells[answered["id"]]["source"] == answered["source"]
+    assert cells[answered["id"]]["outputs"][0]["text"] == "mine"
+    assert cells["ch0-last"]["source"] == "A last word."
+
+
+def test_who_logs_in_is_asked_before_the_server_starts(morning):
+    """Through the pages, with a cookie, as a person comes."""
+    page = requests.Session()
+    hub = morning.hub.address + "/hub"
+    first = page.get(f"{hub}/login", timeout=60)
+    token = re.search(r'name="_xsrf" value="([^"]+)"', first.text)[1]
+    link = command.link(morning.hub.address, morning.room.repository, STEM)
+    words = {"username": "gus", "password": morning.hub.password, "_xsrf": token}
+    page.post(f"{hub}/login?next=", data=words, timeout=60).raise_for_status()
+    asked = page.get(link, timeout=60)
+    assert "Yes, they may read my progress." in asked.text
+    assert 'value="no"' in asked.text and "git-pull" in asked.url
+
+
+def test_the_facilitator_can_stop_a_server_and_open_none(morning):
+    fay = morning.hub.token_of("fay")
+    headers = {"Authorization": f"token {fay}"}
+    url = f"{morning.hub.address}/user/dia/api/contents/course"
+    answer = requests.get(url, headers=headers, allow_redirects=False, timeout=60)
+    assert answer.status_code in (302, 403)
+    api = f"{morning.hub.address}/hub/api/users"
+    listed = requests.get(api, headers=headers, timeout=60).json()
+    assert {one["name"] for one in listed} >= set(NAMES)
+    gone = requests.delete(f"{api}/dia/server", headers=headers, timeout=60)
+    assert gone.status_code in (202, 204)
+    for _ in range(100):
+        one = requests.get(f"{api}/dia", headers=headers, timeout=60).json()
+        if not one["server"] and not one["pending"]:
+            return
+        time.sleep(0.2)
+    pytest.fail("the server was not stopped")
