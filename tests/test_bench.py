@@ -25,6 +25,7 @@ from tests.bench_rows import (
     chapters,
     contenders,
     induction,
+    jupyterhub,
     middle,
     ratio_text,
     real_models,
@@ -194,6 +195,12 @@ def test_measures_take_turns():
     assert alternately(measures, 3) == {"a": [1, 3, 5], "b": [2, 4, 6]}
     assert calls == list("ababab")
     assert middle([9, 1, 4]) == 4
+
+
+def test_without_a_proxy_the_hub_is_not_measured(monkeypatch):
+    monkeypatch.setattr(jupyterhub, "find_proxy", lambda: None)
+    (row,) = jupyterhub.hub_rows()
+    assert "not measured" in row.ours and "hub install" in row.ours
 
 
 def test_views_are_far_smaller_than_stock():

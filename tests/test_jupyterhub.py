@@ -23,7 +23,7 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from utils.exercises import state
 from utils.launcher import environment, lab
-from utils.launcher.jupyterhub import begin, checks, command, settings
+from utils.launcher.jupyterhub import begin, checks, command, proxy, settings
 from utils.launcher.jupyterhub.settings import FOLDER, HubRoom, read_room
 from utils.launcher.problems import Problem
 from utils.text.whole import write_whole
@@ -180,7 +180,7 @@ def test_systemd_is_told_the_limits(monkeypatch, tmp_path):
     variables = told["environment_variables"]
     assert variables["COURSE_SHARE"] == "yes"
     assert variables["OMP_NUM_THREADS"] == "2"
-    assert told["cmd"][1:] == ["-m", "utils.launcher.jupyterhub.begin"]
+    assert told["cmd"][1:] == ["-P", "-m", "utils.launcher.jupyterhub.begin"]
 
 
 def test_facilitators_see_who_works_and_open_nothing():
@@ -451,6 +451,17 @@ def test_a_repository_elsewhere_is_not_written():
         command.publish(HubRoom(repository="https://git.example.org/chapters.git"))
 
 
+def test_accounts_may_pull_from_root_s_repository(course):
+    for _ in range(2):
+        command.trust(course.room)
+    said = subprocess.run(
+        ["git", "config", "--system", "--get-all", "safe.directory"],
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout.splitlines() == [str(course.bare)]
+
+
 def test_the_link_says_all_that_nbgitpuller_asks():
     made = command.link("https://hub.example.org/", "file:///srv/a b.git", "ch3_x")
     parts = urlparse(made)
@@ -552,6 +563,44 @@ def test_a_course_opened_to_readers_stays_closed_to_writers(tmp_path):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
+@pytest.mark.parametrize(
+    ("which", "answer", "sentence"),
+    [
+        (None, None, "needs Node.js with npm"),
+        ("npm", (1, "", "npm error\nno network"), "(no network)"),
+        ("npm", (0, "", ""), "(it said nothing)"),
+    ],
+)
+def test_a_proxy_that_cannot_be_had_is_one_sentence(
+    tmp_path, monkeypatch, which, answer, sentence
+):
+    monkeypatch.setattr(environment, "VENV", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: which)
+    monkeypatch.setattr(
+        subprocess, "run", lambda *w, **k: subprocess.CompletedProcess(w, *answer)
+    )
+    with pytest.raises(Problem, match=re.escape(sentence)):
+        proxy.install_proxy()
+
+
+def test_the_proxy_goes_into_the_environment_and_is_fetched_once(tmp_path, monkeypatch):
+    asked = []
+
+    def npm(words, **more):
+        asked.append(words)
+        program = tmp_path / "bin" / proxy.PACKAGE
+        program.parent.mkdir()
+        program.write_text("")
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    monkeypatch.setattr(environment, "VENV", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", npm)
+    assert proxy.install_proxy() == proxy.install_proxy() == proxy.find_proxy()
+    ((*_, last),) = asked
+    assert last == f"{proxy.PACKAGE}@{proxy.VERSION}" and str(tmp_path) in asked[0]
+
+
 # --- The pages ----------------------------------------------------------------------
 
 
@@ -576,9 +625,9 @@ def test_the_kubernetes_values_say_what_the_hub_s_settings_say():
     room = HubRoom()
     user = VALUES["singleuser"]
     assert user["memory"]["limit"] == room.memory
-    assert user["cmd"][1:3] == ["-m", "utils.launcher.jupyterhub.begin"]
+    assert user["cmd"][1:4] == ["-P", "-m", "utils.launcher.jupyterhub.begin"]
     there = [word.replace(str(environment.ROOT), "/srv/course") for word in ARGUMENTS]
-    assert user["cmd"][3:] == there
+    assert user["cmd"][4:] == there
     assert VALUES["cull"]["timeout"] == room.idle_hours * 3600
     assert user["extraEnv"]["OMP_NUM_THREADS"] == str(int(user["cpu"]["limit"]))
     given = set(settings.variables(room)) - {"PYTHONPATH", "COURSE_SHARE"}

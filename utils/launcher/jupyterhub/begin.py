@@ -20,7 +20,8 @@ def main(argv: list[str]) -> None:
     """Prepare, then replace this process by the server."""
     os.umask(OTHERS)
     prepare(os.environ)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *argv])
+    command = [sys.executable, "-P", "-m", "jupyterhub.singleuser", *argv]
+    os.execv(sys.executable, command)
 
 
 def prepare(variables: MutableMapping[str, str]) -> None:

@@ -25,7 +25,7 @@ from utils.launcher.jupyterhub.checks import findings
 from utils.launcher.jupyterhub.proxy import install_proxy
 from utils.launcher.jupyterhub.settings import FOLDER, HubRoom, read_room
 
-__all__ = ["accounts", "link", "main", "publish", "unit"]
+__all__ = ["accounts", "link", "main", "publish", "trust", "unit"]
 
 BRANCH = "main"
 LEARNERS = "course-learners"  # a group of accounts
@@ -76,6 +76,8 @@ def main(argv: list[str]) -> int:
         return 0 if healthy else 1
     elif chosen.word == "publish":
         print(publish(room))
+        if os.geteuid() == 0:
+            trust(room)
     elif chosen.word == "unit":
         print(unit(), end="")
     elif chosen.word == "link":
@@ -153,16 +155,19 @@ def publish(room: HubRoom) -> str:
         by = ["-c", "user.name=course", "-c", "user.email=course@localhost"]
         _git("-C", str(copy), *by, "commit", "-q", "-m", "Chapters of the course")
         _git("-C", str(copy), "push", "-q", "origin", BRANCH)
-    if os.geteuid() == 0:
-        # Git reads nobody else's repository unless the whole computer is told to.
-        known = subprocess.run(
-            ["git", "config", "--system", "--get-all", "safe.directory"],
-            capture_output=True,
-            text=True,
-        )
-        if str(bare) not in known.stdout.splitlines():
-            _git("config", "--system", "--add", "safe.directory", str(bare))
     return f"{bare} now has the chapters of this version."
+
+
+def trust(room: HubRoom) -> None:
+    """Let every account of this computer pull from the room's repository.
+
+    Git reads a repository of somebody else only where the computer's settings name it.
+    """
+    bare = unquote(urlparse(room.repository).path)
+    listed = ["git", "config", "--system", "--get-all", "safe.directory"]
+    known = subprocess.run(listed, capture_output=True, text=True).stdout
+    if bare not in known.splitlines():
+        _git("config", "--system", "--add", "safe.directory", bare)
 
 
 def _git(*words: str) -> str:

@@ -124,6 +124,7 @@ def for_learners(c, room: HubRoom, python: Path | None = None) -> None:
     """
     c.Spawner.cmd = [
         str(python or environment.venv_python()),
+        "-P",  # a folder "utils" in a learner's home is none of ours
         "-m",
         "utils.launcher.jupyterhub.begin",
     ]
