@@ -293,14 +293,13 @@ def _wait_for(hub: Hub) -> None:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the hub and whatever of its own it leaves behind."""
+    """End the hub and all that it has started, without the time a farewell takes."""
     mine = []
     with contextlib.suppress(psutil.NoSuchProcess):
         mine = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(30)
+    process.kill()
     for left in mine:
         with contextlib.suppress(psutil.Error):
             left.kill()
+    psutil.wait_procs(mine, 10)
     process.wait(10)

@@ -508,6 +508,25 @@ def test_odd_names_make_no_accounts(tmp_path, name):
         command.accounts(names, lambda *a, **k: pytest.fail("ran"))
 
 
+@pytest.mark.parametrize("with_proxy", [True, False])
+def test_install_prepares_and_then_opens_the_course(monkeypatch, with_proxy):
+    """In this order: what is made by root last must be readable by all as well."""
+    done = []
+    note = lambda name: lambda *words, **more: done.append(name)  # noqa: E731
+    monkeypatch.setattr(environment, "install_requirements", note("packages"))
+    monkeypatch.setattr(command, "install_proxy", note("proxy"))
+    monkeypatch.setattr(lab, "switch_off_news", note("news"))
+    monkeypatch.setattr(environment, "run_child", lambda *w: done.append("ids") or 0)
+    monkeypatch.setattr(command, "open_to_readers", note("open"))
+    command.install(with_proxy)
+    wanted = ["packages", "proxy", "news", "ids", "open"]
+    assert done == [step for step in wanted if with_proxy or step != "proxy"]
+    monkeypatch.setattr(environment, "run_child", lambda *words: 1)
+    with pytest.raises(Problem, match="does not start"):
+        command.install(with_proxy)
+    assert done[-1] != "open"
+
+
 def test_the_service_file_names_this_course(capsys):
     assert command.main(["unit"]) == 0
     said = capsys.readouterr().out

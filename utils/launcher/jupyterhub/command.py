@@ -88,11 +88,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def install() -> None:
-    """Packages, proxy, and what is better made once than by each learner."""
+def install(proxy: bool = True) -> None:
+    """Packages, proxy, and what is better made once than by each learner.
+
+    Without `proxy` it is what the image for a cluster needs, which has its own.
+    """
     print("Installing JupyterHub", flush=True)
     environment.install_requirements(FOLDER / "requirements.txt", [])
-    print(f"The proxy: {install_proxy()}", flush=True)
+    if proxy:
+        print(f"The proxy: {install_proxy()}", flush=True)
     lab.switch_off_news(environment.VENV)
     print("Making the token ids of the standard library", flush=True)
     python = str(environment.venv_python())
