@@ -245,7 +245,7 @@ BAD = [
     (undefined_helper, "error", "above the decorated"),
     (not_implemented_inside_a_library, "error", "NotImplementedError"),
     (not_written, "not attempted", "not written yet"),
-    (too_few_arguments, "error", "0 positional arguments"),
+    (too_few_arguments, "failed", "Parameter 1 should be called `model`"),
     (a_generator, "failed", "generator"),
     (None, "error", "NoneType"),
     ("path", "error", "str"),
@@ -453,6 +453,115 @@ def test_mistake_is_matched_by_shape_and_by_exception(monkeypatch):
     result = run_check("toy", lambda x: torch.matmul(x, x))
     assert (result.status, result.mistake) == ("failed", "product")
     assert run_check("toy", lambda x: x[:1]).mistake is None
+
+
+def doubling(judge, *mistakes):
+    """A check of a made-up exercise whose right answer doubles its input."""
+    return Check("toy", judge, ("a", "b", "c"), mistakes, "ok")
+
+
+def test_a_mistake_that_is_right_so_far_does_not_claim_an_answer(monkeypatch):
+    """The judge asks for the easy case first and stops there, for another reason."""
+
+    def judge(answer):
+        asked.clear()
+        expect.close(expect.number(answer(2.0)), 4.0, "No.")
+        expect.true(len(asked) < 2, "It asked twice.")
+        expect.close(expect.number(answer(3.0)), 6.0, "No.")
+
+    asked = []
+
+    def asks_twice(x):
+        asked.extend("ab")
+        return 2 * x
+
+    square = Mistake("square", "You squared it.", lambda x: x * x)
+    monkeypatch.setattr(verdict, "find_check", lambda name: doubling(judge, square))
+    result = run_check("toy", asks_twice)
+    assert (result.status, result.mistake) == ("failed", None)
+    assert "asked twice" in result.message
+    assert run_check("toy", lambda x: x**2).mistake == "square"
+
+
+def test_a_mistake_that_fails_otherwise_does_not_claim_an_answer(monkeypatch):
+    """Same values in the same calls, but the judge's complaint is another one."""
+
+    def judge(answer):
+        made.clear()
+        value = answer(torch.ones(2))
+        expect.true(len(made) < 2, "Too much was made.")
+        expect.close(expect.tensor(value, row=2), 2 * torch.ones(2), "No.")
+
+    made = []
+
+    def wasteful(x):
+        made.extend("ab")
+        return 3 * x
+
+    triple = Mistake("triple", "You tripled it.", lambda x: 3 * x)
+    monkeypatch.setattr(verdict, "find_check", lambda name: doubling(judge, triple))
+    assert run_check("toy", wasteful).mistake is None
+    assert run_check("toy", lambda x: x * 3).mistake == "triple"
+
+
+def test_a_copying_score_by_the_whole_matrix_is_not_told_that_it_never_centres():
+    """The first case of that judge is not centred; what is wrong is the size."""
+
+    def copying_score(model, layer, head, centred=False):
+        W_U = model.W_U
+        if centred:
+            W_U = W_U - W_U.mean(dim=1, keepdim=True)
+        matrix = model.W_E @ model.W_V[layer, head] @ model.W_O[layer, head] @ W_U
+        values = torch.linalg.eigvals(matrix)
+        return (values.sum().real / values.abs().sum()).item()
+
+    result = run_check("copying_score", copying_score)
+    assert result.mistake is None and "whole vocabulary" in result.message
+
+
+@pytest.mark.parametrize(
+    ("check", "mistake"),
+    [(check, mistake) for check, mistake in MISTAKES if mistake.matches],
+    ids=lambda one: one.name,
+)
+def test_the_own_test_of_a_mistake_is_not_true_of_the_solution(check, mistake):
+    with torch.no_grad():
+        assert not mistake.matches(reference(check.name))
+
+
+def without_a_default(model, layer, head, centred):
+    return reference("copying_score")(model, layer, head, centred)
+
+
+def with_one_parameter_less(model, layer, head):
+    return reference("copying_score")(model, layer, head)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (without_a_default, "`centred` should have the default False"),
+        (with_one_parameter_less, "Parameter 4 should be called `centred`"),
+    ],
+)
+def test_another_signature_is_named_and_not_the_type_error_it_causes(answer, words):
+    result = run_check("copying_score", answer)
+    assert (result.status, result.mistake) == ("failed", "other signature")
+    assert words in result.message and "positional argument" not in result.message
+
+
+def test_swapped_parameters_are_told_beside_the_error_they_cause():
+    def head_outputs(tokens, model, layer):
+        return reference("head_outputs")(model, tokens, layer)
+
+    result = run_check("head_outputs", head_outputs)
+    assert result.status == "error" and result.mistake is None
+    assert "Parameter 1 should be called `model`" in result.message
+
+
+def test_a_type_error_of_the_answer_itself_stays_one():
+    result = run_check("direct_path", lambda model: model.W_E + None)
+    assert result.status == "error" and "TypeError" in result.message
 
 
 def test_unknown_exercise_names_the_known_ones():

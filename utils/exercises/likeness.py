@@ -1,5 +1,6 @@
 """Whether an answer makes a known mistake: by what it returned or how it behaves."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,9 +12,10 @@ from utils.checks.expect import ATOL, RTOL
 from utils.exercises.guard import Snapshot, TimeUp, guarded
 from utils.models.attention_only import live_models
 
-__all__ = ["Call", "copied", "makes_mistake"]
+__all__ = ["Call", "Failure", "copied", "makes_mistake"]
 
 NUMBERS = (torch.Tensor, np.ndarray, np.generic, int, float, complex)
+NUMERAL = re.compile(r"[-+]?\b(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf)j?\b")
 
 
 @dataclass
@@ -24,6 +26,16 @@ class Call:
     kwargs: dict
     result: object = None
     error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An answer that did not pass: who judged it, in which calls, and the complaint."""
+
+    answer: Callable
+    judge: Callable
+    calls: list[Call]
+    error: BaseException
 
 
 def copied(value):
@@ -37,17 +49,66 @@ def copied(value):
     return value
 
 
-def makes_mistake(
-    mistake: Mistake, answer: Callable, calls: list[Call], seconds: float
-) -> bool:
-    """Whether the mistake does the same on every call, or its own test says so.
+def makes_mistake(mistake: Mistake, failure: Failure, seconds: float) -> bool:
+    """Whether the answer failed as the mistake does, or the mistake's test says so.
 
-    Two results count as the same within the tolerances that judges use.
+    The judge is asked about the mistake as it was about the answer. Up to the failure
+    both have to give the same in every call, within the tolerance of judges, and both
+    have to fail there and with the same complaint, whatever numbers it holds. A mistake
+    that is right so far, or that fails later, is not what is wrong with the answer.
     """
-    if not calls:
+    if not failure.calls:
         return False
-    same = all(_same_outcome(mistake, call, seconds) for call in calls)
-    return same or _behaves_as(mistake, answer, seconds)
+    return _fails_alike(mistake, failure, seconds) or _behaves_as(
+        mistake, failure.answer, seconds
+    )
+
+
+def _fails_alike(mistake: Mistake, failure: Failure, seconds: float) -> bool:
+    shadow = _Shadow(mistake.function, failure.calls)
+    try:
+        with guarded(seconds):
+            failure.judge(shadow)
+    except (_Different, SystemExit, TimeUp):
+        return False
+    except Exception as error:
+        done = shadow.made == len(failure.calls)
+        return done and _complaint(error) == _complaint(failure.error)
+    return False
+
+
+class _Different(BaseException):
+    """The mistake did something else than the answer; no judge may catch this."""
+
+
+class _Shadow:
+    """Calls a mistake in an answer's place for as long as both do the same."""
+
+    def __init__(self, function: Callable, calls: list[Call]):
+        self.function, self.calls, self.made = function, calls, 0
+
+    def __call__(self, *args, **kwargs):
+        if self.made == len(self.calls):
+            raise _Different
+        call = self.calls[self.made]
+        self.made += 1
+        snapshot = Snapshot((args, kwargs))
+        try:
+            result = copied(self.function(*args, **kwargs))
+        except Exception as error:
+            if call.error is None or _complaint(error) != _complaint(call.error):
+                raise _Different from error
+            raise
+        finally:
+            snapshot.restore()
+        if call.error is not None or not _equal_results(result, call.result):
+            raise _Different
+        return result
+
+
+def _complaint(error: BaseException) -> tuple[str, str]:
+    """The kind of an exception, and its words without the numbers in them."""
+    return type(error).__name__, NUMERAL.sub("#", str(error))
 
 
 def _behaves_as(mistake: Mistake, answer: Callable, seconds: float) -> bool:
@@ -61,20 +122,6 @@ def _behaves_as(mistake: Mistake, answer: Callable, seconds: float) -> bool:
         return False
     finally:
         snapshot.restore()
-
-
-def _same_outcome(mistake: Mistake, call: Call, seconds: float) -> bool:
-    """Whether the mistake gives the same result, or fails in the same way."""
-    snapshot = Snapshot((call.args, call.kwargs))
-    try:
-        with guarded(seconds):
-            result = mistake.function(*copied(call.args), **copied(call.kwargs))
-    except (Exception, TimeUp) as error:
-        ours = call.error
-        return type(ours) is type(error) and str(ours) == str(error)
-    finally:
-        snapshot.restore()
-    return call.error is None and _equal_results(result, call.result)
 
 
 def _equal_results(one, two) -> bool:

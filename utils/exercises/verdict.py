@@ -16,7 +16,7 @@ import torch
 
 from utils.checks import Check, Wrong, chapter_of, find_check, is_exercise
 from utils.exercises.guard import Snapshot, TimeUp, guarded
-from utils.exercises.likeness import Call, copied, makes_mistake
+from utils.exercises.likeness import Call, Failure, copied, makes_mistake
 from utils.exercises.stubs import read_stub, signature_fault
 from utils.models.attention_only import live_models
 
@@ -70,7 +70,7 @@ def run_check(
         return CheckResult(name, "error", text)
     recorder = _Recorder(function)
     snapshot = Snapshot(tuple(live_models()))
-    printed = None
+    printed, complaint = None, None
     try:
         with (
             _bound_to_answer(name, function),
@@ -80,6 +80,7 @@ def run_check(
             check.judge(recorder)
         verdict = CheckResult(name, "passed", check.passed)
     except (Exception, SystemExit, TimeUp) as error:
+        complaint = error
         verdict = _explain(check, recorder, error, time_limit)
     except BaseException:  # the stop button: put everything back, then stop
         snapshot.restore()
@@ -89,7 +90,12 @@ def run_check(
         verdict = _with_signature(verdict, function)
     verdict = _with_side_effects(check, verdict, recorder, snapshot)
     if verdict.status in ("failed", "error") and verdict.mistake is None:
-        _name_mistake(check, verdict, recorder)
+        failure = Failure(function, check.judge, recorder.calls, complaint)
+        with _as_chapters_set_torch():
+            _name_mistake(check, verdict, failure)
+        fault = _fault_of(name, function)
+        if verdict.mistake is None and fault is not None:
+            verdict.message += f"\nThe first line differs from the stub's. {fault}"
     verdict.notes += _dtype_note()
     verdict.printed = printed.text if printed else ""
     verdict.returned = [
@@ -164,10 +170,26 @@ def _dtype_note() -> list[str]:
     ]
 
 
+def _fault_of(name: str, function: Callable) -> str | None:
+    """What is different from the stub about an answer's parameters, or None."""
+    stub = read_stub(name)
+    return signature_fault(stub, function) if stub else None
+
+
+def _does_not_fit(function: Callable, call: Call) -> bool:
+    """Whether the function cannot even be called this way."""
+    try:
+        inspect.signature(function).bind(*call.args, **call.kwargs)
+    except TypeError:
+        return True
+    except ValueError:  # some callables cannot tell
+        return False
+    return False
+
+
 def _with_signature(verdict: CheckResult, function: Callable) -> CheckResult:
     """A pass only with the parameters of the stub: later cells call by name."""
-    stub = read_stub(verdict.name)
-    fault = signature_fault(stub, function) if stub else None
+    fault = _fault_of(verdict.name, function)
     if fault is None:
         return verdict
     text = (
@@ -191,6 +213,15 @@ def _explain(
         kind = type(recorder.calls[-1].result).__name__ if recorder.calls else "nothing"
         text = f"The check could not use what your function returned: {kind}."
         return CheckResult(name, "failed", text)
+    last = recorder.calls[-1]
+    if isinstance(error, TypeError) and _does_not_fit(recorder.function, last):
+        fault = _fault_of(name, recorder.function)
+        if fault is not None:
+            text = (
+                "Your function cannot be called as the stub's first line promises. "
+                f"{fault}"
+            )
+            return CheckResult(name, "failed", text, "other signature")
     if isinstance(error, NotImplementedError) and _raised_by(error, recorder.function):
         text = (
             f"`{name}` is not written yet. Replace the line "
@@ -274,10 +305,10 @@ def _with_side_effects(
     return verdict
 
 
-def _name_mistake(check: Check, verdict: CheckResult, recorder: _Recorder) -> None:
-    """Replace the complaint by a known mistake's sentence, if one does the same."""
+def _name_mistake(check: Check, verdict: CheckResult, failure: Failure) -> None:
+    """Replace the complaint by a known mistake's sentence, if one fails the same."""
     for mistake in check.mistakes:
-        if makes_mistake(mistake, recorder.function, recorder.calls, TIME_LIMIT):
+        if makes_mistake(mistake, failure, TIME_LIMIT):
             verdict.status = "failed"
             verdict.mistake = mistake.name
             verdict.message = mistake.says

@@ -21,8 +21,9 @@ def judge_copying_score(answer) -> None:
         model = with_weights(model, {"W_O": sign * model.W_O})
         matrix = shared.ov_by_running(model, layer, head)
         for centred in (False, True):
+            chosen = {"centred": True} if centred else {}
             with shared.Largest() as largest:
-                result = answer(model, layer, head, centred)
+                result = answer(model, layer, head, **chosen)
             if centred:
                 matrix = matrix - matrix.mean(1, keepdim=True)
             values = torch.linalg.eigvals(matrix)
@@ -42,7 +43,7 @@ def judge_copying_score(answer) -> None:
             )
     silent = with_weights(model, {"W_O": 0 * model.W_O})
     expect.true(
-        _without_phase(answer(silent, 0, 0, False)) == 0,
+        _without_phase(answer(silent, 0, 0)) == 0,
         "The eigenvalues of a head that writes nothing are all 0. Its score should be "
         "0, and 0 divided by 0 is not.",
     )
