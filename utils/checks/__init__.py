@@ -58,13 +58,16 @@ class Mistake:
     It is recognised when it gives what the answer gave on the same inputs. Where there
     are many ways to make the same mistake, another constant for instance, `matches`
     asks the answer itself: it calls it on inputs of its own and says whether it behaves
-    so.
+    so. `swap` is the mistake made in the course's solution: a piece of its code, and
+    what stands there instead. Two mistakes of each exercise have one; their lines are
+    the wrong ones among those to be put in order.
     """
 
     name: str
     says: str
     function: Callable
     matches: Callable[[Callable], bool] | None = None
+    swap: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

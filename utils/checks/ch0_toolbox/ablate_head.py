@@ -173,6 +173,7 @@ CHECK = Check(
             "You replace by the mean also when `mean=False`. Without it the output "
             "becomes zero.",
             ablate_always_mean,
+            swap=("own.mean(dim=(0, 1)) if mean else 0.0", "own.mean(dim=(0, 1))"),
         ),
         Mistake(
             "mean over positions only",
@@ -185,6 +186,7 @@ CHECK = Check(
             "Your mean is taken at each position by itself. It should run over batch "
             "and positions together.",
             ablate_mean_of_batch,
+            swap=("dim=(0, 1)", "dim=0"),
         ),
         Mistake(
             "mean over everything",

@@ -160,6 +160,7 @@ CHECK = Check(
             "divided by d_head",
             "You divided the scores by d_head. It is the square root of d_head.",
             pattern_by_d_head,
+            swap=("d_head**0.5", "d_head"),
         ),
         Mistake(
             "divided by sqrt(d_model)",
@@ -178,6 +179,7 @@ CHECK = Check(
             "You set the scores of later keys to 0. The softmax turns a score of 0 "
             "into exp(0) = 1, which is not nothing. Minus infinity is.",
             pattern_masked_by_zero,
+            swap=("-torch.inf", "0.0"),
         ),
         Mistake(
             "masked after the softmax",

@@ -93,6 +93,7 @@ CHECK = Check(
             "This is the sum over heads, all that the layer adds. Here the heads are "
             "kept apart.",
             outputs_summed,
+            swap=("-> batch pos head d_model", "-> batch pos d_model"),
         ),
         Mistake(
             "before W_O",
@@ -105,6 +106,7 @@ CHECK = Check(
             "You sent the values through W_O without mixing them by the pattern, so "
             "each position only writes about itself.",
             outputs_unmixed,
+            swap=('cache["z", layer]', 'cache["v", layer]'),
         ),
         Mistake(
             "head axis first",

@@ -85,6 +85,7 @@ CHECK = Check(
             "You read the logits of the first position. It has seen the start token "
             "only. The prediction after the whole text stands at the last position.",
             next_after_start,
+            swap=("logits[0, -1]", "logits[0, 0]"),
         ),
         Mistake(
             "no start token",
@@ -97,6 +98,7 @@ CHECK = Check(
             "This is the token's id. Turn it into a string with "
             "`model.tokenizer.decode([id])`.",
             next_as_id,
+            swap=("return model.tokenizer.decode([best])", "return best"),
         ),
         Mistake(
             "the tokenizer's spelling",

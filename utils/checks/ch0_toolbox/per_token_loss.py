@@ -113,6 +113,7 @@ CHECK = Check(
             "You asked how likely the token is that the model has just read. Position "
             "i predicts token i + 1.",
             loss_of_current,
+            swap=("tokens[:, 1:, None]", "tokens[:, :-1, None]"),
         ),
         Mistake(
             "the tokens just read, all of them",
@@ -137,6 +138,7 @@ CHECK = Check(
             "sign",
             "These are log probabilities, all negative. The loss is minus that.",
             loss_without_minus,
+            swap=("return -log_probs", "return log_probs"),
         ),
         Mistake("bits", "This is in bits. The course counts in nats.", loss_in_bits),
         Mistake(

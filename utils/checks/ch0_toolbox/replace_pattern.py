@@ -146,6 +146,7 @@ CHECK = Check(
             "You transposed the pattern. Rows are queries, columns are keys, in the "
             "given pattern as in the model's.",
             replace_transposed,
+            swap=("forced[:, head] = pattern", "forced[:, head] = pattern.mT"),
         ),
         Mistake(
             "masked",
@@ -174,6 +175,7 @@ CHECK = Check(
             "all heads",
             "You gave the pattern to all heads of the layer. Only one is meant.",
             replace_all_heads,
+            swap=("forced[:, head] = pattern", "forced[:] = pattern[:, None]"),
         ),
         Mistake(
             "counted from 1",

@@ -108,6 +108,7 @@ CHECK = Check(
             "The token embedding is missing. The stream does not start at zero: the "
             "embedding is its first component.",
             parts_without_embedding,
+            swap=('parts = [cache["hook_embed"][None]]', "parts = []"),
         ),
         Mistake(
             "positions in the stream",
@@ -143,6 +144,7 @@ CHECK = Check(
             "You sent each position's own values through W_O. A head first mixes the "
             "values of all positions with its attention pattern; z holds that mixture.",
             parts_without_pattern,
+            swap=("hook_z", "hook_v"),
         ),
     ),
     passed=(

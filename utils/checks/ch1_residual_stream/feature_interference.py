@@ -123,6 +123,7 @@ CHECK = Check(
             "These are dot products. Longer vectors then seem to overlap more; divide "
             "each row by its length first.",
             interference_of_products,
+            swap=(" / vectors.norm(dim=1, keepdim=True)", ""),
         ),
         Mistake(
             "signs cancel",
@@ -141,6 +142,7 @@ CHECK = Check(
             "You stopped at the mean square. Take the root, so that the result is the "
             "size of a cosine again.",
             interference_squared,
+            swap=(".pow(2).mean().sqrt()", ".pow(2).mean()"),
         ),
         Mistake(
             "right angles left out",

@@ -133,6 +133,7 @@ CHECK = Check(
             "You used ov as it is. The big matrix acts on a column vector, so inside "
             "its blocks ov has to be transposed.",
             product_not_transposed,
+            swap=("query key, d_in d_out", "query key, d_out d_in"),
         ),
         Mistake(
             "order swapped",
@@ -153,6 +154,7 @@ CHECK = Check(
             "Your pattern is transposed: the past would read from the future. Rows of "
             "the pattern are queries and stay rows.",
             product_of_transposed_pattern,
+            swap=("query key, d_in d_out", "key query, d_in d_out"),
         ),
         Mistake(
             "both transposed",

@@ -153,6 +153,7 @@ CHECK = Check(
             "You read the logit of the token that stands at each position. The model "
             "is judged on the one that comes next, `tokens[:, 1:]`.",
             attribution_of_present,
+            swap=("W_U.T[tokens[:, 1:]]", "W_U.T[tokens[:, :-1]]"),
         ),
         Mistake(
             "not centred",
@@ -165,6 +166,7 @@ CHECK = Check(
             "You took the mean over d_model. Centring is over the vocabulary, the "
             "second axis of W_U: the mean of all its columns.",
             attribution_centred_over_stream,
+            swap=("W_U.mean(dim=1, keepdim=True)", "W_U.mean(dim=0, keepdim=True)"),
         ),
         Mistake(
             "stream one too late",

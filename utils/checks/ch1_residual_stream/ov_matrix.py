@@ -101,6 +101,10 @@ CHECK = Check(
             "the paper. Eigenvalues and rank would not notice. Here x @ W_OV should be "
             "what is written.",
             ov_transposed,
+            swap=(
+                "model.W_V[layer, head], model.W_O[layer, head]",
+                "model.W_O[layer, head].T, model.W_V[layer, head].T",
+            ),
         ),
         Mistake(
             "head before layer",
@@ -129,6 +133,10 @@ CHECK = Check(
             "This is W_Q W_K^T, which decides where the head looks. What it moves is "
             "decided by W_V and W_O.",
             ov_is_qk,
+            swap=(
+                "model.W_V[layer, head], model.W_O[layer, head]",
+                "model.W_Q[layer, head], model.W_K[layer, head].T",
+            ),
         ),
     ),
     passed=(

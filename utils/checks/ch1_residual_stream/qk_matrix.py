@@ -80,6 +80,10 @@ CHECK = Check(
             "Query and key are swapped: your rows belong to the key. Rank, norm and "
             "eigenvalues are the same, but the head would look the wrong way round.",
             qk_key_first,
+            swap=(
+                "model.W_Q[layer, head], model.W_K[layer, head].T",
+                "model.W_K[layer, head], model.W_Q[layer, head].T",
+            ),
         ),
         Mistake(
             "order of the paper",
@@ -111,6 +115,10 @@ CHECK = Check(
             "This is W_V W_O, which decides what is moved. Where the head looks is "
             "decided by W_Q and W_K.",
             qk_is_ov,
+            swap=(
+                "model.W_Q[layer, head], model.W_K[layer, head].T",
+                "model.W_V[layer, head], model.W_O[layer, head]",
+            ),
         ),
         Mistake(
             "queries with queries",

@@ -162,6 +162,7 @@ CHECK = Check(
             "You undid the change with its transpose. That is the inverse only of a "
             "rotation; here `change` is any invertible matrix.",
             head_changed_by_transpose,
+            swap=("torch.linalg.inv(change)", "change.T"),
         ),
         Mistake(
             "inverse on the first",
@@ -174,6 +175,7 @@ CHECK = Check(
             'For "ov" this is right. For "qk" the score is W_Q W_K^T, and '
             "(G^-1 W_K^T) is the transpose of W_K times the transposed inverse.",
             head_key_not_transposed,
+            swap=("@ undo.T", "@ undo"),
         ),
         Mistake(
             "only the first",

@@ -139,6 +139,7 @@ CHECK = Check(
             "You multiplied the reading matrices by the rotation itself. They meet a "
             "rotated vector and have to undo that first, with the transpose.",
             rotate_readers_same_way,
+            swap=("rotation.T @ getattr", "rotation @ getattr"),
         ),
         Mistake(
             "only the writers",
@@ -156,6 +157,7 @@ CHECK = Check(
             "W_O writes into the stream, and you left it as it was. The heads would "
             "write in the old basis and the embedding in the new one.",
             rotate_without_outputs,
+            swap=("model.W_O @ rotation", "model.W_O"),
         ),
         Mistake(
             "backwards",

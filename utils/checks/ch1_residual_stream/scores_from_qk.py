@@ -145,6 +145,7 @@ CHECK = Check(
             "You divided by sqrt(d_model). Queries and keys have d_head numbers, so "
             "the scale is sqrt(d_head).",
             scores_by_d_model,
+            swap=("model.cfg.d_head)", "model.cfg.d_model)"),
         ),
         Mistake(
             "scaled by d_head",
@@ -163,6 +164,7 @@ CHECK = Check(
             "The position vectors are missing. They are not in the stream, but W_Q and "
             "W_K read the stream plus `model.W_pos`.",
             scores_without_positions,
+            swap=(" + model.W_pos[: tokens.shape[1]]", ""),
         ),
         Mistake(
             "positions on one side",

@@ -160,6 +160,10 @@ CHECK = Check(
             "Q and K exchanged",
             'You used W_K for "q" and W_Q for "k".',
             weight_q_for_k,
+            swap=(
+                '{"q": model.W_Q, "k": model.W_K,',
+                '{"q": model.W_K, "k": model.W_Q,',
+            ),
         ),
         Mistake(
             "heads swapped",
@@ -189,6 +193,7 @@ CHECK = Check(
             "OV of the later head",
             "You used the W_OV of the later head itself. It comes from `from_head`.",
             weight_own_ov,
+            swap=("*from_head", "*to_head"),
         ),
         Mistake(
             "whole circuit",

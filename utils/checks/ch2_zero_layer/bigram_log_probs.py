@@ -98,12 +98,14 @@ CHECK = Check(
             "Your table is transposed. Row i should be the distribution of the token "
             "after token i; yours holds what came before it.",
             bigrams_transposed,
+            swap=("current * d_vocab + following", "following * d_vocab + current"),
         ),
         Mistake(
             "normalised over columns",
             "You divided each column by its sum. A column collects different current "
             "tokens; each row has to sum to 1.",
             bigrams_over_columns,
+            swap=("counts.sum(dim=1, keepdim=True)", "counts.sum(dim=0, keepdim=True)"),
         ),
         Mistake(
             "no log",

@@ -78,6 +78,7 @@ CHECK = Check(
             "Your matrix is transposed: its rows are output tokens. Row i should hold "
             "what token i says about the next token.",
             path_transposed,
+            swap=("model.W_E @ model.W_U", "(model.W_E @ model.W_U).T"),
         ),
         Mistake(
             "order of the paper",
@@ -102,6 +103,7 @@ CHECK = Check(
             "You used W_E twice. In this model W_U is a matrix of its own and not the "
             "transpose of W_E.",
             path_tied,
+            swap=("model.W_E @ model.W_U", "model.W_E @ model.W_E.T"),
         ),
     ),
     passed=(

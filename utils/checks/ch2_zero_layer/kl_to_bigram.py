@@ -108,12 +108,17 @@ CHECK = Check(
             "You gave every current token the same weight. Weigh the rows by "
             "`frequencies`: what the model does after a rare token matters little.",
             kl_unweighted,
+            swap=(
+                "(frequencies * divergence).sum().item()",
+                "divergence.mean().item()",
+            ),
         ),
         Mistake(
             "no softmax",
             "You compared logits with log probabilities. Logits are only fixed up to a "
             "constant per row, so take their log_softmax first.",
             kl_without_softmax,
+            swap=(".log_softmax(dim=1)", ""),
         ),
         Mistake(
             "cross-entropy",

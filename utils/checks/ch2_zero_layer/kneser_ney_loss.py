@@ -136,12 +136,17 @@ CHECK = Check(
             "different tokens it occurs: a word that only ever follows one other word "
             "is no good guess anywhere else.",
             kn_by_frequency,
+            swap=("before = (counts > 0).sum(dim=0)", "before = counts.sum(dim=0)"),
         ),
         Mistake(
             "measured on the training text",
             "You measured on the training text, where every pair has been counted. "
             "Look up the pairs of `heldout`.",
             kn_on_train,
+            swap=(
+                "v, w = heldout[:, :-1].flatten(), heldout[:, 1:].flatten()",
+                "v, w = train[:, :-1].flatten(), train[:, 1:].flatten()",
+            ),
         ),
         Mistake(
             "freed probability lost",

@@ -103,6 +103,7 @@ CHECK = Check(
             "logits",
             "These are logits. Take the softmax of the row first.",
             top_logits,
+            swap=("row.softmax(dim=0).topk(k)", "row.topk(k)"),
         ),
         Mistake(
             "similar embeddings",
@@ -114,6 +115,7 @@ CHECK = Check(
             "smallest",
             "These are the unlikeliest tokens. Sort the other way round.",
             top_least,
+            swap=(".topk(k)", ".topk(k, largest=False)"),
         ),
     ),
     passed=(

@@ -120,6 +120,7 @@ CHECK = Check(
             "not scaled",
             "Your scores are not divided by sqrt(d_head).",
             lift_unscaled,
+            swap=(" / math.sqrt(model.cfg.d_head)", ""),
         ),
         Mistake(
             "column",
@@ -132,6 +133,10 @@ CHECK = Check(
             "You subtracted the mean score. Softmax works with exponentials: subtract "
             "the logarithm of the mean of exp(score).",
             lift_from_mean_score,
+            swap=(
+                "(scores + frequencies.log()).logsumexp(dim=0)",
+                "(frequencies * scores).sum()",
+            ),
         ),
         Mistake(
             "no logarithm",

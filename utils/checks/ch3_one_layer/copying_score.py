@@ -125,6 +125,11 @@ CHECK = Check(
             "This is the share of eigenvalues with a positive real part. Tiny ones "
             "count as much as large ones there; add up the values themselves.",
             score_counted,
+            swap=(
+                "(eigenvalues.sum().real / "
+                "eigenvalues.abs().sum().clamp(min=1e-12)).item()",
+                "(eigenvalues.real > 0).float().mean().item()",
+            ),
         ),
         Mistake(
             "never centred",
@@ -160,6 +165,7 @@ CHECK = Check(
             "You divided by the sum of the absolute real parts. Divide by the absolute "
             "values of the complex numbers.",
             score_over_real_parts,
+            swap=("eigenvalues.abs().sum()", "eigenvalues.real.abs().sum()"),
         ),
         Mistake(
             "singular values below",

@@ -90,6 +90,7 @@ CHECK = Check(
             "You took the entry that is largest in size. A very negative entry makes a "
             "token less likely, it does not win.",
             top1_by_size,
+            swap=(").argmax(dim=1)", ").abs().argmax(dim=1)"),
         ),
         Mistake(
             "with the direct path",
@@ -100,6 +101,7 @@ CHECK = Check(
             "count",
             "This is the number of tokens. Divide by the size of the vocabulary.",
             top1_count,
+            swap=(".float().mean().item()", ".sum().item()"),
         ),
         Mistake(
             "column means removed",

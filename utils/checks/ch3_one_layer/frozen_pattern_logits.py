@@ -112,6 +112,7 @@ CHECK = Check(
             "The embedding itself is missing. Heads add to the stream, they do not "
             "replace it.",
             frozen_without_direct,
+            swap=("(stream + added) @", "added @"),
         ),
         Mistake(
             "positions in the values",
@@ -136,6 +137,7 @@ CHECK = Check(
             "You used the pattern the wrong way round. Its rows are queries: position "
             "i receives the values of the positions that row i points to.",
             frozen_transposed,
+            swap=("pattern @ values", "pattern.mT @ values"),
         ),
         Mistake(
             "mean over heads",

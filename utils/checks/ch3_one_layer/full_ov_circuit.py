@@ -76,6 +76,7 @@ CHECK = Check(
             "This is W_V W_O, which leads from the stream to the stream. The full "
             "circuit begins at tokens and ends at logits.",
             ov_without_vocabulary,
+            swap=("FactoredMatrix(model.W_E @ ov.A, ov.B @ model.W_U)", "ov"),
         ),
         Mistake(
             "order of the paper",
@@ -87,6 +88,7 @@ CHECK = Check(
             "tied weights",
             "You unembedded with W_E. In this model W_U is a matrix of its own.",
             ov_tied,
+            swap=("ov.B @ model.W_U", "ov.B @ model.W_E.T"),
         ),
         Mistake(
             "with the direct path",

@@ -83,12 +83,14 @@ CHECK = Check(
             "You used W_U on the key side. Keys are tokens of the text, so they enter "
             "through W_E as well.",
             qk_with_unembedding,
+            swap=("qk.B @ model.W_E.T", "qk.B @ model.W_U"),
         ),
         Mistake(
             "no vocabulary",
             "This is W_Q W_K^T, between two places of the stream. The full circuit is "
             "between two tokens.",
             qk_without_vocabulary,
+            swap=("FactoredMatrix(model.W_E @ qk.A, qk.B @ model.W_E.T)", "qk"),
         ),
         Mistake(
             "softmax",

@@ -108,12 +108,14 @@ CHECK = Check(
             "direct path last",
             "The direct path stands at the end. It is path 0.",
             terms_direct_last,
+            swap=("[direct[None], heads]", "[heads, direct[None]]"),
         ),
         Mistake(
             "direct path in every path",
             "Each of your head paths has the direct path in it. A path through a head "
             "begins with what the head adds.",
             terms_with_direct_each,
+            swap=("[direct[None], heads]", "[direct[None], heads + direct]"),
         ),
         Mistake(
             "running total",

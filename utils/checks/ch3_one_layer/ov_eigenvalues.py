@@ -89,6 +89,7 @@ CHECK = Check(
             "You took the eigenvalues of the whole matrix over the vocabulary. All but "
             "d_head of them are zeros, or rounding errors around zero.",
             eigenvalues_of_all,
+            swap=("circuit.B @ circuit.A", "circuit.A @ circuit.B"),
         ),
         Mistake(
             "stream to stream",
@@ -107,6 +108,7 @@ CHECK = Check(
             "These are singular values, which are never negative. Then every head "
             "would seem to copy.",
             eigenvalues_singular,
+            swap=("torch.linalg.eigvals(", "torch.linalg.svdvals("),
         ),
         Mistake(
             "real parts",

@@ -117,6 +117,7 @@ CHECK = Check(
             "not scaled",
             "Your scores are not divided by sqrt(d_head).",
             places_unscaled,
+            swap=(" / math.sqrt(model.cfg.d_head)", ""),
         ),
         Mistake(
             "scaled by d_model",
@@ -146,6 +147,7 @@ CHECK = Check(
             "You set the scores of later positions to 0, and exp(0) is 1. Set them to "
             "minus infinity.",
             places_zero_mask,
+            swap=("-torch.inf", "0.0"),
         ),
     ),
     passed=(

@@ -133,6 +133,10 @@ CHECK = Check(
             "score as well, but no query sees them: leave them out of the mean and of "
             "both sums of squares.",
             share_unmasked,
+            swap=(
+                "seen = torch.ones_like(scores[0]).tril()",
+                "seen = torch.ones_like(scores[0])",
+            ),
         ),
         Mistake(
             "one mean for all",
@@ -157,6 +161,7 @@ CHECK = Check(
             "You counted the mean once and the scores once per text. Multiply the "
             "mean's part by the number of texts.",
             share_once,
+            swap=(" * len(tokens)", ""),
         ),
         Mistake(
             "the rest",

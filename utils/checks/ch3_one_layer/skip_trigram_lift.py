@@ -157,6 +157,7 @@ CHECK = Check(
             "You put the source right before the destination. It belongs in the "
             "middle of the context: the trigram skips.",
             lift_next_to_it,
+            swap=("contexts.shape[1] // 2", "-2"),
         ),
         Mistake(
             "a fixed place",
@@ -176,6 +177,7 @@ CHECK = Check(
             "You summed over contexts. Take the mean, so that more contexts do not "
             "make a larger lift.",
             lift_summed,
+            swap=("change.mean(dim=0)[outs]", "change.sum(dim=0)[outs]"),
         ),
         Mistake(
             "probabilities",

@@ -149,6 +149,7 @@ CHECK = Check(
             "The sign is reversed. Return before minus after, so that a source that "
             "helps has a positive effect.",
             effect_reversed,
+            swap=("log_probs[0] - log_probs[1]", "log_probs[1] - log_probs[0]"),
         ),
         Mistake(
             "logits",
@@ -167,6 +168,7 @@ CHECK = Check(
             "You also replaced the source where it is the destination itself. Only "
             "what stands before that place is changed.",
             effect_everywhere,
+            swap=("< places[:, None]", "<= places[:, None]"),
         ),
         Mistake(
             "last occurrence",

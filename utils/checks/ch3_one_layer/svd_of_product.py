@@ -150,12 +150,14 @@ CHECK = Check(
             "These are the singular vectors of the small matrix. Lead them back with "
             "the orthonormal parts you split off.",
             svd_of_small,
+            swap=("left @ U, S, right @ Vh.T", "U, S, Vh.T"),
         ),
         Mistake(
             "Vh taken for V",
             "`torch.linalg.svd` gives V already transposed. Transpose it back before "
             "you multiply.",
             svd_vh_as_v,
+            swap=("right @ Vh.T", "right @ Vh"),
         ),
         Mistake(
             "singular values multiplied",

@@ -99,6 +99,7 @@ CHECK = Check(
             "You compared raw QK entries across rows. Each query's row may hold any "
             "constant without changing attention: subtract the row's mean first.",
             trigrams_not_centred,
+            swap=("(qk.B[:, source] - qk.B.mean(dim=1))", "qk.B[:, source]"),
         ),
         Mistake(
             "row instead of column",
@@ -115,6 +116,10 @@ CHECK = Check(
             "swapped lists",
             "The two lists are swapped: destinations come first, output tokens second.",
             trigrams_swapped,
+            swap=(
+                "wanted.topk(k).indices, raised.topk(k).indices",
+                "raised.topk(k).indices, wanted.topk(k).indices",
+            ),
         ),
         Mistake(
             "by size",

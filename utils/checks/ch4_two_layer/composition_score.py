@@ -143,12 +143,14 @@ CHECK = Check(
             "one denominator",
             "You divided by the norm of the first matrix only.",
             score_with_one_size,
+            swap=("first.AB.norm() * second.AB.norm()", "first.AB.norm()"),
         ),
         Mistake(
             "other order",
             "You multiplied second times first. Vectors are rows here, so what the "
             "first writes meets the second from the left.",
             score_other_order,
+            swap=("(first @ second)", "(second @ first)"),
         ),
         Mistake(
             "transposed",

@@ -144,6 +144,7 @@ CHECK = Check(
             "query and key swapped",
             "W_Q and W_K are swapped: yours begins with W_Q and ends with W_K^T.",
             cyclic_of_query,
+            swap=("W_K.T @ W_O.T @ W_V.T @ W_Q", "W_Q.T @ W_O.T @ W_V.T @ W_K"),
         ),
         Mistake(
             "other denominator",
@@ -155,6 +156,7 @@ CHECK = Check(
             "no denominator",
             "The denominator is missing: the norm of W_OV times the norm of W_QK.",
             cyclic_without_sizes,
+            swap=(" / ((W_V @ W_O).norm() * (W_Q @ W_K.T).norm())", ""),
         ),
         Mistake("transposed", shared.TABLE_TRANSPOSED, cyclic_transposed),
     ),

@@ -54,8 +54,17 @@ CHECK = Check(
             "This is Q-composition. Here W_QK = W_Q W_K^T has the query on the left; "
             "to let the key meet W_OV, transpose it.",
             k_of_query,
+            swap=(
+                "model.W_K[to_layer, j], model.W_Q[to_layer, j].T",
+                "model.W_Q[to_layer, j], model.W_K[to_layer, j].T",
+            ),
         ),
-        Mistake("transposed", shared.TABLE_TRANSPOSED, k_transposed),
+        Mistake(
+            "transposed",
+            shared.TABLE_TRANSPOSED,
+            k_transposed,
+            swap=("scores[i, j]", "scores[j, i]"),
+        ),
         Mistake("squared", shared.SQUARED, k_squared),
         Mistake("later head first", shared.LATER_FIRST, k_later_first),
         Mistake("as the paper prints it", shared.LATER_FIRST, k_as_printed),

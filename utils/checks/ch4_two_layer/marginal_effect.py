@@ -130,6 +130,10 @@ CHECK = Check(
             "Your sign is turned round: heads that lower the loss should have a "
             "positive effect.",
             effect_negative,
+            swap=(
+                "loss_with(set(given)) - loss_with(set(given) | set(heads))",
+                "loss_with(set(given) | set(heads)) - loss_with(set(given))",
+            ),
         ),
         Mistake(
             "counted twice",
@@ -141,6 +145,10 @@ CHECK = Check(
             "You compared with the direct path alone. The heads in `given` are there "
             "in both runs.",
             effect_alone,
+            swap=(
+                "loss_with(set(given)) - loss_with(set(given) | set(heads))",
+                "loss_with(set()) - loss_with(set(heads))",
+            ),
         ),
         Mistake(
             "the other way round",

@@ -153,11 +153,17 @@ CHECK = Check(
             "You silenced the heads and let later patterns change. That is the full "
             "ablation. Here all heads attend as if nothing were missing.",
             ablation_not_frozen,
+            swap=('return cache["pattern", hook.layer()]', "return pattern"),
         ),
         Mistake(
             "mean",
             "You put the head's mean output in its place. Here it is zero.",
             ablation_by_mean,
+            swap=(
+                "= 0.0",
+                "= z[\n            :, :, [head for layer, head in heads if layer == "
+                "hook.layer()]\n        ].mean(dim=(0, 1))",
+            ),
         ),
         Mistake(
             "the other heads",

@@ -66,6 +66,10 @@ CHECK = Check(
             "on the left, and that is the side that has to meet W_OV. Transposed, it "
             "is the key.",
             q_of_key,
+            swap=(
+                "model.W_Q[to_layer, j], model.W_K[to_layer, j].T",
+                "model.W_K[to_layer, j], model.W_Q[to_layer, j].T",
+            ),
         ),
         Mistake(
             "V instead of Q",
@@ -73,7 +77,12 @@ CHECK = Check(
             "by W_QK.",
             q_of_value,
         ),
-        Mistake("transposed", shared.TABLE_TRANSPOSED, q_transposed),
+        Mistake(
+            "transposed",
+            shared.TABLE_TRANSPOSED,
+            q_transposed,
+            swap=("scores[i, j]", "scores[j, i]"),
+        ),
         Mistake("squared", shared.SQUARED, q_squared),
         Mistake("later head first", shared.LATER_FIRST, q_later_first),
         Mistake("as the paper prints it", shared.LATER_FIRST, q_as_printed),

@@ -89,6 +89,12 @@ def random_one_seed(d_model, d_head, n_samples=200, seed=0):
     return _random_scores(d_model, d_head, n_samples, 0)
 
 
+def _forgets_the_seed(answer) -> bool:
+    """Whether two seeds give the same samples."""
+    one, two = (torch.as_tensor(answer(9, 3, 20, seed)) for seed in (1, 2))
+    return torch.equal(one, two)
+
+
 def random_first_head_kept(d_model, d_head, n_samples=200, seed=0):
     generator = torch.Generator().manual_seed(seed)
 
@@ -142,11 +148,14 @@ CHECK = Check(
             "You returned the expected value for every sample. The spread is needed "
             "too, to say how far above the floor is far.",
             random_expectation,
+            swap=("torch.tensor(scores)", "torch.full((n_samples,), d_model**-0.5)"),
         ),
         Mistake(
             "fixed seed",
             "Your function does not use the seed it is given.",
             random_one_seed,
+            _forgets_the_seed,
+            swap=("manual_seed(seed)", "manual_seed(0)"),
         ),
         Mistake(
             "first head kept",

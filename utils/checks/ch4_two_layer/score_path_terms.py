@@ -152,6 +152,7 @@ CHECK = Check(
             "Your scores are not divided by sqrt(d_head). The paper leaves this factor "
             "out; the model has it.",
             scores_unscaled,
+            swap=("return scores / math.sqrt(model.cfg.d_head)", "return scores"),
         ),
         Mistake(
             "scaled by d_model",
@@ -165,6 +166,7 @@ CHECK = Check(
             "the query is made from. Swapped, K-composition would look like "
             "Q-composition.",
             scores_swapped,
+            swap=("-> query_part key_part", "-> key_part query_part"),
         ),
         Mistake(
             "query and key swapped",

@@ -171,11 +171,13 @@ CHECK = Check(
             "You measured each order from the uniform guess. Measure it from the order "
             "before.",
             orders_from_uniform,
+            swap=("losses[:-1] - losses[1:]", "losses[0] - losses[1:]"),
         ),
         Mistake(
             "sign",
             "Your signs are turned round. What lowers the loss should be positive.",
             orders_negative,
+            swap=("losses[:-1] - losses[1:]", "losses[1:] - losses[:-1]"),
         ),
         Mistake(
             "no direct path",

@@ -105,6 +105,7 @@ CHECK = Check(
             "The paths through two heads are missing. A head of layer 1 also moves "
             "what the heads of layer 0 wrote.",
             paths_without_pairs,
+            swap=("[direct, first, second, both]", "[direct, first, second]"),
         ),
         Mistake(
             "counted twice",
@@ -118,6 +119,7 @@ CHECK = Check(
             "Your terms are right and in another order. All paths that begin with 0.0 "
             "come first, whichever head of layer 1 follows.",
             paths_in_other_order,
+            swap=("(term head) ...", "(head term) ..."),
         ),
         Mistake(
             "backwards",

@@ -100,6 +100,7 @@ CHECK = Check(
             "You used the values at the query. What is moved comes from the key, so "
             "the sizes belong to the columns.",
             weighted_by_query,
+            swap=("sizes[:, None, :]", "sizes[:, :, None]"),
         ),
         Mistake(
             "the stream",
@@ -123,6 +124,7 @@ CHECK = Check(
             "squared",
             "You used the squared size. Take the root.",
             weighted_by_square,
+            swap=(".norm(dim=-1)", ".pow(2).sum(dim=-1)"),
         ),
         Mistake(
             "not weighted",

@@ -139,12 +139,14 @@ CHECK = Check(
             "later head's pattern stands on the left, and its keys are the earlier "
             "head's queries.",
             virtual_patterns_swapped,
+            swap=("second @ first", "first @ second"),
         ),
         Mistake(
             "OV in the paper's order",
             "The paper writes W_OV of the later head first, for column vectors. Here "
             "vectors are rows, and the earlier head's W_OV stands on the left.",
             virtual_ov_in_paper_order,
+            swap=("ov_1 @ ov_2", "ov_2 @ ov_1"),
         ),
         Mistake(
             "elementwise",

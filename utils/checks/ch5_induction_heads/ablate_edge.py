@@ -155,6 +155,7 @@ CHECK = Check(
             "You set the input to zero. It should still read everything but the "
             "source.",
             edge_input_zero,
+            swap=("kept[:, :, target] -= written @ weight", "kept[:, :, target] = 0.0"),
         ),
         Mistake(
             "query and key swapped",
@@ -166,6 +167,7 @@ CHECK = Check(
             "You used W_Q, W_K or W_V of the source head. The target does the reading, "
             "so take its weight.",
             edge_own_weight,
+            swap=("[target_layer, target]", "[layer, head]"),
         ),
     ),
     passed=(

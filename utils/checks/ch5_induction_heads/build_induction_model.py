@@ -75,12 +75,19 @@ CHECK = Check(
             "Your layers are in the wrong order: the matching head needs what the "
             "previous-token head writes.",
             model_in_wrong_order,
+            swap=(
+                "build_previous_token_head(W_E, W_pos, W_prev),\n        "
+                "build_matching_head(W_E, W_prev),",
+                "build_matching_head(W_E, W_prev),\n        "
+                "build_previous_token_head(W_E, W_pos, W_prev),",
+            ),
         ),
         Mistake(
             "W_U reads the previous token",
             "Your W_U reads the directions of the previous token. The copied token is "
             "in the directions of W_E.",
             model_reads_previous,
+            swap=('"W_U": W_E.T', '"W_U": W_prev.T'),
         ),
         Mistake(
             "duplicate-token head",

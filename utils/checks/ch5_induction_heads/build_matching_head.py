@@ -165,6 +165,7 @@ CHECK = Check(
             "the first layer wrote there.",
             build_match_duplicate,
             is_duplicate,
+            swap=("match = W_E.T @ W_prev", "match = W_E.T @ W_E"),
         ),
         Mistake(
             "query and key swapped",
@@ -207,6 +208,7 @@ CHECK = Check(
             "should move nothing from there.",
             build_match_copies_start,
             copies_start,
+            swap=("moved.T @ moved", "W_E.T @ W_E"),
         ),
     ),
     passed=(

@@ -70,6 +70,22 @@ def pointer_copies_positions(d_vocab, n_ctx):
     return shared.as_weights(W_E, W_pos, layers)
 
 
+def _predicts(step: int):
+    """A test: does an answer's model predict the token `step` places after its own?
+
+    On the second of two copies the right step is 1.
+    """
+
+    def matches(answer) -> bool:
+        weights = answer(11, 25)
+        tokens = shared.rows(11, 6, 2)
+        found = shared.built(weights, 11, 25, "stream")(tokens).argmax(-1)
+        places = torch.arange(8, 12)
+        return torch.equal(found[:, places], tokens[:, places + step])
+
+    return matches
+
+
 CHECK = Check(
     name="build_pointer_model",
     judge=judge_build_pointer_model,
@@ -98,11 +114,15 @@ CHECK = Check(
             "Your query asks for the very position that was fetched, where the current "
             "token stands. Ask for the one after it.",
             pointer_not_moved,
+            _predicts(0),
+            swap=("W_pointer[:-1].T @ W_pos[1:]", "W_pointer.T @ W_pos"),
         ),
         Mistake(
             "pointer moved back",
             "Your pointer moves one back instead of one on.",
             pointer_moved_back,
+            _predicts(-1),
+            swap=("W_pointer[:-1].T @ W_pos[1:]", "W_pointer[1:].T @ W_pos[:-1]"),
         ),
         Mistake(
             "fetches tokens",

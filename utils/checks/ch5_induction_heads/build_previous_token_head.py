@@ -135,6 +135,7 @@ CHECK = Check(
             "right.",
             build_previous_swapped,
             is_swapped,
+            swap=("W_pos[1:].T @ W_pos[:-1]", "W_pos[:-1].T @ W_pos[1:]"),
         ),
         Mistake(
             "current token",
@@ -155,6 +156,7 @@ CHECK = Check(
             "stands on the left: W_E.T @ W_prev.",
             build_previous_ov_transposed,
             is_ov_transposed,
+            swap=("W_E.T @ W_prev", "W_prev.T @ W_E"),
         ),
         Mistake(
             "into the token's own place",

@@ -128,6 +128,7 @@ CHECK = Check(
             "Lowered tokens cancel raised ones in your sums. Set negative entries to 0 "
             "first.",
             copying_with_negatives,
+            swap=(".clamp(min=0)", ""),
         ),
         Mistake(
             "start token included",
@@ -140,6 +141,7 @@ CHECK = Check(
             "You used `z`, which mixes the values of many positions. The question is "
             "what one source does by itself: use the values `v`.",
             copying_of_mixture,
+            swap=('cache["v", layer]', 'cache["z", layer]'),
         ),
         Mistake(
             "embeddings only",

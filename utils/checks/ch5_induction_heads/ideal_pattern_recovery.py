@@ -148,6 +148,10 @@ CHECK = Check(
             "Your fraction is upside down. What the ideal pattern gives back stands on "
             "top, what the real heads give below.",
             recovery_upside_down,
+            swap=(
+                "(without - as_told) / (without - as_it_is)",
+                "(without - as_it_is) / (without - as_told)",
+            ),
         ),
         Mistake(
             "what is lost",
@@ -171,6 +175,7 @@ CHECK = Check(
             "You begin one token late. Token number `first` is column `first - 1` of "
             "the losses.",
             recovery_shifted,
+            swap=("first - 1 :]", "first:]"),
         ),
         Mistake(
             "all tokens",

@@ -287,6 +287,7 @@ CHECK = Check(
             "One of the two scores is enough for you. A head that copies but does not "
             "look for the match is an ordinary copying head.",
             heads_by_either,
+            swap=("min(copying.item(), matching)", "max(copying.item(), matching)"),
         ),
         Mistake(
             "copying only",
@@ -323,6 +324,7 @@ CHECK = Check(
             "Your match gain is not divided by sqrt(d_head), as the scores that go "
             "into the softmax are.",
             heads_by_unscaled_gain,
+            swap=(" / model.cfg.d_head**0.5", ""),
         ),
         Mistake(
             "diagonal only",

@@ -99,6 +99,7 @@ CHECK = Check(
             "You read the logit of the token that is there. What counts is the token "
             "that comes next, tokens[:, i + 1].",
             effect_on_current,
+            swap=("tokens[:, 1:, None]", "tokens[:, :-1, None]"),
         ),
         Mistake(
             "whole layer",
@@ -116,6 +117,7 @@ CHECK = Check(
             "You used the value vector of the position itself. The head writes the "
             "mixture `z` of all values it attends to.",
             effect_where_it_looks,
+            swap=('cache["z", layer]', 'cache["v", layer]'),
         ),
         Mistake(
             "total effect",

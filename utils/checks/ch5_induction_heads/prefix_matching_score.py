@@ -97,7 +97,7 @@ def _reads_one_stripe(answer) -> bool:
 
     On two copies that is right too, so it has to be wrong on three.
     """
-    model, thrice = random_model(2, 4, d_vocab=13), shared.rows(13, 4, 3)
+    model, thrice = random_model(2, 4, d_vocab=13), shared.rows(13, 3, 3)
     right = _mean_on(model, thrice, _target_mask(thrice, 1))
     if torch.allclose(torch.as_tensor(answer(model, thrice)).to(right), right, 1e-4):
         return False
@@ -172,6 +172,7 @@ CHECK = Check(
             "You average over all queries. Those that point nowhere, such as the whole "
             "first copy, do not count.",
             score_over_all_queries,
+            swap=("transpose(1, 2)[pointing]", "transpose(1, 2).flatten(0, 1)"),
         ),
         Mistake(
             "nearest target only",
@@ -184,6 +185,10 @@ CHECK = Check(
             "You are one position too far: two after the earlier copy. The target is "
             "the token right after it.",
             score_two_further,
+            swap=(
+                "targets[:, :, 1:] = tokens[:, :, None] == tokens[:, None, :-1]",
+                "targets[:, :, 2:] = tokens[:, :, None] == tokens[:, None, :-2]",
+            ),
         ),
         Mistake(
             "fixed distance",

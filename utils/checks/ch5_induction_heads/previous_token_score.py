@@ -104,11 +104,13 @@ CHECK = Check(
             "You took the line above the diagonal: attention to the token after, which "
             "the mask forbids. Queries are rows and keys columns, so it is offset -1.",
             previous_as_next,
+            swap=("offset=-1", "offset=1"),
         ),
         Mistake(
             "two back",
             "This is attention to the token two back.",
             previous_two_back,
+            swap=("offset=-1", "offset=-2"),
         ),
         Mistake(
             "position 1 left out",

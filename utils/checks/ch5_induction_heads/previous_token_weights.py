@@ -104,6 +104,7 @@ CHECK = Check(
             "no scale",
             "Your scores are not divided by sqrt(d_head).",
             weights_without_scale,
+            swap=(" / model.cfg.d_head**0.5", ""),
         ),
         Mistake(
             "own position",
@@ -120,6 +121,7 @@ CHECK = Check(
             "query and key swapped",
             "Your rows are keys. Rows of a pattern belong to the query.",
             weights_transposed,
+            swap=("queries @ keys.mT", "keys @ queries.mT"),
         ),
     ),
     passed=(

@@ -83,12 +83,14 @@ CHECK = Check(
             "repeat begins there, so its loss says nothing about induction. Mind that "
             "column i of the losses is about token i + 1.",
             loss_with_first,
+            swap=("span + 1 :]", "span:]"),
         ),
         Mistake(
             "one too late",
             "You begin one token too late: the second token of the second copy can be "
             "known. Mind that column i of the losses is about token i + 1.",
             loss_one_late,
+            swap=("span + 1 :]", "span + 2 :]"),
         ),
         Mistake(
             "first copy included",

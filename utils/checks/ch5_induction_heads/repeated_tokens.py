@@ -160,12 +160,17 @@ CHECK = Check(
             "START_ID is among the tokens you draw from. It may only stand at the "
             "beginning of a row.",
             tokens_with_start_inside,
+            swap=(
+                "torch.tensor([i for i in range(d_vocab) if i != START_ID])",
+                "torch.arange(d_vocab)",
+            ),
         ),
         Mistake(
             "each token repeated",
             "You repeat each token on the spot (a a b b). The whole span should be "
             "repeated (a b a b).",
             tokens_each_repeated,
+            swap=("spans.repeat(1, copies)", "spans.repeat_interleave(copies, dim=1)"),
         ),
         Mistake(
             "one span for all",

@@ -139,6 +139,7 @@ CHECK = Check(
             "The key side is E W_OV, and a key enters a score transposed: E W_QK "
             "(E W_OV)^T = E W_QK W_OV^T E^T. Your W_OV is not transposed.",
             matching_ov_not_transposed,
+            swap=("W_OV.T @ (E.T", "W_OV @ (E.T"),
         ),
         Mistake(
             "query and key swapped",
@@ -176,6 +177,7 @@ CHECK = Check(
             "The mean embedding is still in W_E. A head that scores one key highly for "
             "every query would then look as if it matched, or avoided, that token.",
             matching_not_centred,
+            swap=("E = model.W_E - model.W_E.mean(dim=0)", "E = model.W_E"),
         ),
         Mistake(
             "singular values",

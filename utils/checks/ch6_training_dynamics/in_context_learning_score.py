@@ -96,6 +96,7 @@ CHECK = Check(
             "early: it is negative for a model that uses its context. The paper itself "
             "writes it both ways, so it pays to say which.",
             icl_reversed,
+            swap=("after.mean() - before.mean()", "before.mean() - after.mean()"),
         ),
         Mistake(
             "last column included",
@@ -125,6 +126,7 @@ CHECK = Check(
             "ratio",
             "You divided. The score is a difference, in nats.",
             icl_ratio,
+            swap=("after.mean() - before.mean()", "after.mean() / before.mean()"),
         ),
         Mistake(
             "against all positions",

@@ -153,12 +153,14 @@ CHECK = Check(
             "Your slopes have the wrong sign: a loss that falls with the position "
             "should have a negative slope.",
             bins_slope_reversed,
+            swap=("means.diff() / places.diff()", "-means.diff() / places.diff()"),
         ),
         Mistake(
             "not divided",
             "Your slopes are plain differences between bins. They should not depend on "
             "how many bins there are: divide by the distance in ln p.",
             bins_not_divided,
+            swap=("means.diff() / places.diff()", "means.diff()"),
         ),
         Mistake(
             "another logarithm",

@@ -145,6 +145,7 @@ CHECK = Check(
             "You subtracted from each snapshot its mean over tokens. The mean is to be "
             "taken over runs and snapshots, for each token alone.",
             trajectory_centred_by_snapshot,
+            swap=("points.mean(dim=0)", "points.mean(dim=1, keepdim=True)"),
         ),
         Mistake(
             "each run by itself",
@@ -157,6 +158,7 @@ CHECK = Check(
             "You return columns of U, all of length 1. Multiply each by its singular "
             "value, so that distances are in nats again.",
             trajectory_of_length_one,
+            swap=(" * sizes[:n_components]", ""),
         ),
         Mistake(
             "standardised",

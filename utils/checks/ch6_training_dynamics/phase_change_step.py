@@ -187,6 +187,7 @@ CHECK = Check(
             "You look for the largest fall only. Some scores rise, so compare changes "
             "by their absolute value.",
             change_only_down,
+            swap=("changes.abs().argmax()", "changes.argmin()"),
         ),
         Mistake(
             "only rises",
@@ -198,6 +199,7 @@ CHECK = Check(
             "beginning of the window",
             "You return the step at which the window begins. Return its middle.",
             change_at_start,
+            swap=("(starts[best] + length / 2).item()", "starts[best].item()"),
         ),
         Mistake(
             "no interpolation",

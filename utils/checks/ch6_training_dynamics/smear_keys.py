@@ -103,6 +103,10 @@ CHECK = Check(
             "You swapped the shares: sigmoid(alpha) belongs to the key's own position, "
             "the rest to the one before.",
             smear_shares_swapped,
+            swap=(
+                "own * k[:, 1:] + (1 - own) * k[:, :-1]",
+                "(1 - own) * k[:, 1:] + own * k[:, :-1]",
+            ),
         ),
         Mistake(
             "the next key",
@@ -126,6 +130,7 @@ CHECK = Check(
             "You used alpha itself as the share. alpha can be any number; its sigmoid "
             "lies between 0 and 1.",
             smear_without_sigmoid,
+            swap=("alpha.sigmoid()", "alpha"),
         ),
         Mistake(
             "smeared again and again",
