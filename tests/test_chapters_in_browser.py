@@ -149,7 +149,7 @@ def by_keys_alone(page, cells: list, stem: str, name: str) -> None:
     assert "not attempted" in cell.inner_text()
     tab_to(page, "Next hint")
     page.keyboard.press("Enter")
-    cell.get_by_text(re.compile(rf"{name}, hint \d of 3")).wait_for()
+    cell.get_by_text(re.compile(rf"{name}, hint \d of 4")).wait_for()
     page.keyboard.press("k")  # from the button to the cell above, and back
     browser.walk_to(page, index)
     page.keyboard.press("Enter")
@@ -171,7 +171,7 @@ def by_mouse(page, cells: list, stem: str, name: str) -> None:
     """The hint button, then the solution typed into the cell and run."""
     cell = browser.cell_at(page, index_of(cells, name))
     cell.get_by_role("button", name="Next hint").click()
-    cell.get_by_text(re.compile(rf"{name}, hint \d of 3")).wait_for()
+    cell.get_by_text(re.compile(rf"{name}, hint \d of 4")).wait_for()
     cell.locator(".cm-content").click()
     browser.write_source(page, answer(stem, name))
     page.keyboard.press("Control+Enter")

@@ -14,6 +14,7 @@ from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
 from utils.exercises.engine import (
+    arrange,
     exercise,
     hint,
     needs,
@@ -47,6 +48,7 @@ __all__ = [
     "Tensor",
     "TrainConfig",
     "TransformerBridge",
+    "arrange",
     "as_bridge",
     "diagrams",
     "einsum",

@@ -76,7 +76,8 @@ class Check:
 
     `judge(answer)` calls the answer on inputs of its own and raises Wrong when
     something is not right. It looks at type, shape, dtype, finiteness, invariants and
-    values, in this order. `hints` go from direction to method to nearly the code.
+    values, in this order. `hints` go from direction to method to nearly the code, which
+    is said of lines that were put in a wrong order twice.
     `passed` tells, after a pass, what was checked and why it works. `uses_random`
     marks exercises whose answer may draw random numbers.
     """

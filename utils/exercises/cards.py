@@ -15,13 +15,17 @@ COLOURS = {"good": "#009E73", "open": "#0072B2", "bad": "#D55E00", "plain": "#88
 
 @dataclass
 class Card:
-    """A heading, paragraphs, perhaps code and what the answer printed."""
+    """A heading, paragraphs, perhaps code and what the answer printed.
+
+    `below` makes a widget that stands in a notebook in place of the code.
+    """
 
     title: str
     paragraphs: list[str] = field(default_factory=list)
     tone: str = "plain"
     code: str = ""
     printed: str = ""
+    below: Callable[[], object] | None = None
 
     @property
     def text(self) -> str:
@@ -39,7 +43,7 @@ class Card:
             f'<p style="margin:.4em 0 0;max-width:46em">{inline(line)}</p>'
             for line in self.paragraphs
         ]
-        if self.code:
+        if self.code and self.below is None:
             pieces.append(_pre(self.code))
         if self.printed:
             pieces.append("<details><summary>Your code printed</summary>")
@@ -84,6 +88,8 @@ def show(card: Card) -> None:
         from IPython.display import display
 
         display(card)
+        if card.below is not None:
+            display(card.below())
     else:
         print(card.text)
 
@@ -98,13 +104,15 @@ def show_buttons(buttons: dict[str, Callable[[], Card]]) -> None:
     import ipywidgets as widgets
     from IPython.display import display
 
-    place = widgets.HTML()
+    place = widgets.VBox()
     row = []
     for label, make in buttons.items():
         button = widgets.Button(description=label, layout={"width": "auto"})
 
         def press(_button, make=make):
-            place.value = make().html
+            card = make()
+            below = [card.below()] if card.below is not None else []
+            place.children = [widgets.HTML(card.html), *below]
 
         button.on_click(press)
         row.append(button)

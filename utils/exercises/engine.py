@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 
 from utils.checks import chapter_of, chapters, exercises_of, find_check
-from utils.exercises import cards
+from utils.exercises import cards, ordering
 from utils.exercises.cards import Card
 from utils.exercises.minutes import time_lines
 from utils.exercises.predictions import predict
+from utils.exercises.puzzle import Puzzle, make_puzzle
 from utils.exercises.state import (
     forget,
     note_hint,
@@ -29,6 +30,7 @@ from utils.exercises.verdict import CheckResult, run_check
 __all__ = [
     "CheckResult",
     "ExerciseFailed",
+    "arrange",
     "exercise",
     "hint",
     "needs",
@@ -38,7 +40,7 @@ __all__ = [
     "solution",
 ]
 
-HINT_NAMES = ("direction", "method", "nearly the code")
+HINT_NAMES = ("direction", "method", "lines to order", "solution")
 
 
 class ExerciseFailed(AssertionError):
@@ -135,22 +137,46 @@ def _result_card(result: CheckResult) -> Card:
 
 
 def hint(name: str, number: int | None = None) -> None:
-    """Show the next hint of an exercise, or hint 1, 2 or 3."""
+    """Show the next hint of an exercise, or hint 1, 2, 3 or 4.
+
+    They are a direction, the method, the solution's lines to be put in order, with two
+    wrong ones among them, and the solution.
+    """
     cards.show(_hint_card(name, number))
+
+
+def arrange(name: str, order: list[int]) -> None:
+    """Check an order of the lines that hint 3 shows, such as [3, 1, 2].
+
+    Says which lines stand right and what is wrong with a wrong one. Any order that
+    passes the exercise's check is right. Counts as having seen that hint and not as a
+    pass: for that the function has to pass in a cell of your own. Raises ValueError for
+    numbers that are none of the lines.
+    """
+    card, _ = ordering.reply(_puzzle(name), list(order), find_check(name).hints[2])
+    note_hint(name, 3)
+    cards.show(card)
 
 
 def _hint_card(name: str, number: int | None = None) -> Card:
     check = find_check(name)
     if number is None:
-        number = min(read_state()["hints"].get(name, 0) + 1, len(check.hints))
-    if not 1 <= number <= len(check.hints):
-        raise ValueError(f"Hints are numbered 1 to {len(check.hints)}.")
+        number = min(read_state()["hints"].get(name, 0) + 1, len(HINT_NAMES))
+    if not 1 <= number <= len(HINT_NAMES):
+        raise ValueError(f"Hints are numbered 1 to {len(HINT_NAMES)}.")
     note_hint(name, number)
-    title = f"{name}, hint {number} of {len(check.hints)}: {HINT_NAMES[number - 1]}"
-    more = []
-    if number == len(check.hints):
-        more = [f'That was the last one. `solution("{name}")` shows the solution.']
-    return Card(title, [check.hints[number - 1], *more], tone="open")
+    title = f"{name}, hint {number} of {len(HINT_NAMES)}: {HINT_NAMES[number - 1]}"
+    if number == 3:
+        return ordering.lines_card(_puzzle(name), title, check.hints[2])
+    if number == 4:
+        return _solution_card(name, title)
+    return Card(title, [check.hints[number - 1]], tone="open")
+
+
+def _puzzle(name: str) -> Puzzle:
+    """The lines to order of an exercise. Raises KeyError for an unknown one."""
+    check, reference = find_check(name), _reference(name)
+    return make_puzzle(check, inspect.getsource(reference), reference.__globals__)
 
 
 def solution(name: str) -> None:
@@ -158,13 +184,13 @@ def solution(name: str) -> None:
     cards.show(_solution_card(name))
 
 
-def _solution_card(name: str) -> Card:
+def _solution_card(name: str, title: str = "") -> Card:
     find_check(name)  # an unknown name gets the list of names
     reference = _reference(name)
     note_solution(name)
     lines, first = inspect.getsourcelines(reference)
     where = f"solutions/{chapter_of(name)}.py, line {first}"
-    return Card(f"{name}: solution", [where], code="".join(lines).rstrip())
+    return Card(title or f"{name}: solution", [where], code="".join(lines).rstrip())
 
 
 # --- progress -----------------------------------------------------------------------
