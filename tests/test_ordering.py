@@ -1,12 +1,11 @@
 """The lines to order: built for every exercise, judged by running, moved by buttons."""
 
-import inspect
 import itertools
 
 import pytest
 
-from utils.checks import chapter_of, chapters, exercises_of, find_check
-from utils.exercises import ordering
+from utils.checks import chapters, exercises_of, find_check
+from utils.exercises import engine, ordering
 from utils.exercises.engine import arrange, hint
 from utils.exercises.flow import must_come_before
 from utils.exercises.puzzle import Puzzle, make_puzzle
@@ -16,9 +15,7 @@ NAMES = [name for stem in chapters()[:7] for name in exercises_of(stem)]
 
 
 def puzzle_of(name) -> Puzzle:
-    module = __import__(f"solutions.{chapter_of(name)}", fromlist=[name])
-    source = inspect.getsource(getattr(module, name))
-    return make_puzzle(find_check(name), source, vars(module))
+    return engine._puzzle(name)
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +144,7 @@ def test_statements_over_several_lines_stay_whole_and_comments_stay_out():
 def test_a_swap_that_the_solution_does_not_hold_is_an_error():
     check = find_check("direct_path")
     with pytest.raises(ValueError, match="has to stand once"):
-        make_puzzle(check, "def direct_path(model):\n    return 1\n", {})
+        make_puzzle(check, "def direct_path(model):\n    return 1\n", None)
 
 
 # --- as text --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ programs use `run_check`. What makes an answer right stands in `utils/checks`.
 import functools
 import importlib
 import inspect
+import linecache
 import os
 import sys
 from collections.abc import Callable
@@ -176,7 +177,16 @@ def _hint_card(name: str, number: int | None = None) -> Card:
 def _puzzle(name: str) -> Puzzle:
     """The lines to order of an exercise. Raises KeyError for an unknown one."""
     check, reference = find_check(name), _reference(name)
-    return make_puzzle(check, inspect.getsource(reference), reference.__globals__)
+
+    def build(code: str) -> Callable:
+        """A function under the exercise's name, with what the solution's code knows."""
+        file, names = f"<lines of {name}>", dict(reference.__globals__)
+        exec(compile(code, file, "exec"), names)
+        # So that a message can quote the line in which the function stopped.
+        linecache.cache[file] = (len(code), None, code.splitlines(True), file)
+        return names[name]
+
+    return make_puzzle(check, inspect.getsource(reference), build)
 
 
 def solution(name: str) -> None:

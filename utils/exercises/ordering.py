@@ -225,7 +225,7 @@ class _Row:
 
     def show(self, number: int, text: str, mark: str) -> None:
         self.code.value = (
-            f'<div style="display:flex;gap:.8em"><span>{number}</span>'
+            f'<div style="display:flex;gap:.8em;align-items:baseline"><span>{number}</span>'
             f'<pre style="{CODE};flex:1">{html.escape(text)}</pre>'
             f"<strong>{mark}</strong></div>"
         )

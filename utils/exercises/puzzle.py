@@ -8,7 +8,6 @@ do not depend on each other may stand either way.
 
 import ast
 import io
-import linecache
 import random
 import textwrap
 import tokenize
@@ -68,13 +67,13 @@ class Puzzle:
     """The lines of one exercise as they are shown, and the function around them.
 
     `head` is the first line of the function, over several lines where it is long;
-    `names` are those that its code may use. Lines are numbered from 1.
+    `build` makes a function of its code. Lines are numbered from 1.
     """
 
     name: str
     head: str
     lines: tuple[Line, ...]
-    names: dict
+    build: Callable[[str], Callable]
 
     @property
     def length(self) -> int:
@@ -129,20 +128,15 @@ class Puzzle:
 
     def _built(self, code: str) -> Callable:
         """The function; where the lines are no Python, one that says so."""
-        file = f"<order of {self.name}>"
-        names = dict(self.names)
         try:
-            exec(compile(code, file, "exec"), names)
+            return self.build(code)
         except SyntaxError as error:
             words = f"{error.msg} (line {error.lineno} of the function)"
 
-            def broken(*_, **__):
-                raise SyntaxError(words)
+        def broken(*_, **__):
+            raise SyntaxError(words)
 
-            return broken
-        # So that a message can quote the line in which the function stopped.
-        linecache.cache[file] = (len(code), None, code.splitlines(True), file)
-        return names[self.name]
+        return broken
 
     def _words(self, order: list[int]) -> dict[int, str]:
         """A line stands right if all that has to come before it stands before it."""
@@ -175,10 +169,10 @@ class Puzzle:
         return owners
 
 
-def make_puzzle(check: Check, source: str, names: dict) -> Puzzle:
+def make_puzzle(check: Check, source: str, build: Callable) -> Puzzle:
     """The puzzle of an exercise from the source of its solution.
 
-    `names` is what the solution's module knows. The shown order is the same every time
+    `build` makes a function of other source. The shown order is the same every time
     and never a right one. Raises ValueError where a mistake's `swap` is not in exactly
     one line of the solution.
     """
@@ -192,7 +186,7 @@ def make_puzzle(check: Check, source: str, names: dict) -> Puzzle:
         draw.shuffle(lines)
         kept = [line.place for line in lines if line.mistake is None]
         if kept != sorted(kept) or (len(kept) == 1 and lines[0].mistake is not None):
-            return Puzzle(check.name, head, tuple(lines), names)
+            return Puzzle(check.name, head, tuple(lines), build)
 
 
 def _wrong_line(texts: list[str], mistake: Mistake) -> Line:
