@@ -225,7 +225,8 @@ class _Row:
 
     def show(self, number: int, text: str, mark: str) -> None:
         self.code.value = (
-            f'<div style="display:flex;gap:.8em;align-items:baseline"><span>{number}</span>'
+            '<div style="display:flex;gap:.8em;align-items:baseline">'
+            f"<span>{number}</span>"
             f'<pre style="{CODE};flex:1">{html.escape(text)}</pre>'
             f"<strong>{mark}</strong></div>"
         )
