@@ -94,7 +94,7 @@ def run_check(
         with _as_chapters_set_torch():
             _name_mistake(check, verdict, failure)
         fault = _fault_of(name, function)
-        if verdict.mistake is None and fault is not None:
+        if fault is not None:
             verdict.message += f"\nThe first line differs from the stub's. {fault}"
     verdict.notes += _dtype_note()
     verdict.printed = printed.text if printed else ""
