@@ -1,1 +1,1 @@
-"""What `python3 -m utils site` builds: chapters as pages, and pages to look things up."""
+"""What `python3 -m utils site` builds: the chapters, and pages to look things up."""

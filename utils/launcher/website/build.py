@@ -17,9 +17,18 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
+from utils.launcher.environment import ROOT
 from utils.launcher.problems import Problem
 from utils.launcher.website.chapters import ChapterPage, chapter_page
 from utils.launcher.website.execute import executed
+from utils.launcher.website.others import (
+    findings_page,
+    front_page,
+    gallery_page,
+    relinked,
+)
+from utils.launcher.website.papers import paper_pages
+from utils.launcher.website.reference import reference_pages
 
 __all__ = ["Site", "build", "build_pages", "write_static"]
 
@@ -46,6 +55,7 @@ SETTINGS: dict[str, Any] = {
     "html_js_files": [("site.js", {"defer": "defer"})],
     "html_copy_source": False,
     "html_show_sphinx": False,
+    "html_search_scorer": str(HERE / "scorer.js"),
     "html_math_renderer": "mathml",
     "myst_enable_extensions": ["dollarmath", "attrs_inline", "deflist"],
     "myst_heading_anchors": 3,
@@ -88,7 +98,7 @@ def build(
     site = Site()
     for stem, notebook in notebooks.items():
         add_chapter(site, chapter_page(stem, notebook, stills))
-    add_front(site)
+    add_other_pages(site)
     return build_pages(site, folder, say)
 
 
@@ -97,11 +107,24 @@ def add_chapter(site: Site, page: ChapterPage) -> None:
     site.chapters.append(page)
     site.pages[f"chapters/{page.stem}"] = page.markdown
     site.outputs.update(page.outputs)
+    for picture in page.pictures:
+        site.outputs[picture.name] = picture.html
+        site.outputs[f"still:{picture.name}"] = picture.still
     site.lost += page.lost
 
 
-def add_front(site: Site) -> None:
-    site.pages["index"] = "# T\n\n```{toctree}\n" + "\n".join(site.pages) + "\n```\n"
+def add_other_pages(site: Site) -> None:
+    """Add all that stands beside the chapters, and the front page."""
+    known = {cell for page in site.chapters for cell in page.sections}
+    site.pages |= reference_pages(site.chapters)
+    site.pages |= paper_pages(known)
+    site.pages["gallery"] = gallery_page(site.chapters)
+    site.pages["findings"] = findings_page(site.chapters)
+    for name, file in (("glossary", "GLOSSARY.md"), ("facilitator", "FACILITATOR.md")):
+        place = ROOT / "chapters" / file
+        if place.exists():
+            site.pages[name] = place.read_text(encoding="utf-8")
+    site.pages["index"] = front_page(site.chapters, site.pages)
 
 
 def build_pages(site: Site, folder: Path, say: Callable[[str], None] = print) -> Path:
@@ -112,7 +135,7 @@ def build_pages(site: Site, folder: Path, say: Callable[[str], None] = print) ->
     for name, markdown in site.pages.items():
         place = source / f"{name}.md"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(markdown, encoding="utf-8")
+        place.write_text(relinked(markdown, name), encoding="utf-8")
     write_static(source / "_static")
     html = _emptied(folder / "html")
     warnings = _run_sphinx(source, html, folder / "doctrees", site.outputs)

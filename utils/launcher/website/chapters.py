@@ -57,8 +57,8 @@ def chapter_page(stem: str, notebook: Any, stills: Path) -> ChapterPage:
                 page.title = page.title or heading
             page.minutes = page.minutes or _minutes(cell.source)
         page.sections[cell.id] = section
-        parts += [anchor(cell.id), _cell(cell, page, widgets, stills)]
-    parts.insert(2, _how_to_run(stem))
+        parts.append(_cell(cell, page, widgets, stills))
+    parts.insert(1, _how_to_run(stem))
     page.markdown = "\n\n".join(filter(None, parts)) + "\n"
     return page
 
@@ -82,16 +82,17 @@ def _how_to_run(stem: str) -> str:
 
 
 def _cell(cell: Any, page: ChapterPage, widgets: dict, stills: Path) -> str:
+    place = anchor(cell.id)
     if cell.cell_type == "markdown":
-        return cell.source.strip()
+        return f"{place}\n\n{cell.source.strip()}"
     asked = PREDICTION.match(cell.source)
     if asked:
-        return _prediction(asked[1])
+        return _prediction(asked[1], place)
     exercise = EXERCISE_CELL.match(cell.source)
     if exercise:
         page.exercises[exercise[1]] = cell.id
-        return _exercise(page.stem, exercise[1], cell.source)
-    parts = [code_block(cell.source)]
+        return _exercise(page.stem, exercise[1], cell.source, place)
+    parts = [place, code_block(cell.source)]
     shown = show_cell(cell, widgets, stills)
     page.lost += shown.lost
     page.pictures += shown.pictures
@@ -101,12 +102,14 @@ def _cell(cell: Any, page: ChapterPage, widgets: dict, stills: Path) -> str:
     return "\n\n".join(parts)
 
 
-def _prediction(name: str) -> str:
+def _prediction(name: str, place: str) -> str:
     """The question, and under each choice, folded, what whoever chose it is told."""
     prediction = find_prediction(name)
     order = list(range(len(prediction.choices)))
     random.Random(name).shuffle(order)
-    lines = ['<div class="prediction">', "**Predict first.** " + _ask(prediction)]
+    question = "**Predict first.** " + prose(prediction.question)
+    # A link leads to what follows its place, and that must not be raw HTML.
+    lines = ['<div class="prediction">', place, question]
     for letter, index in zip("abcdefgh", order, strict=False):
         choice = prediction.choices[index]
         verdict = "**Yes.** " if index == prediction.right else "**Not quite.** "
@@ -115,11 +118,7 @@ def _prediction(name: str) -> str:
     return "\n\n".join([*lines, "</div>"])
 
 
-def _ask(prediction) -> str:
-    return prose(prediction.question)
-
-
-def _exercise(stem: str, name: str, source: str) -> str:
+def _exercise(stem: str, name: str, source: str, place: str) -> str:
     check = find_check(name)
     words = ("direction", "method", "nearly the code")
     folded = [
@@ -130,7 +129,7 @@ def _exercise(stem: str, name: str, source: str) -> str:
     folded.append(details(f"Solution of <code>{name}</code>", code_block(solution)))
     more = f"Reference: [`{name}`](#fn-{name})."
     return "\n\n".join(
-        ['<div class="exercise">', code_block(source), *folded, more, "</div>"]
+        ['<div class="exercise">', place, code_block(source), *folded, more, "</div>"]
     )
 
 

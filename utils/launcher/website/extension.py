@@ -12,10 +12,11 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
+from utils.launcher.website.outputs import STATIC
+
 __all__ = ["setup"]
 
 PLACE = re.compile(r'<div class="output" data-output="([^"]+)"></div>')
-STATIC = "{static}"
 # The converter knows the sizes of brackets, but not the plain word for a norm.
 SPELLINGS = (("\\lVert", "\\|"), ("\\rVert", "\\|"))
 

@@ -6,6 +6,7 @@ still that the notebook itself keeps is shown, with the names of its controls. W
 could not be shown is told in `lost`, and nothing vanishes unseen.
 """
 
+import base64
 import html
 import json
 import re
@@ -20,7 +21,10 @@ PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-TITLE = re.compile(r'aria-label="([^"]*)"')
+STATIC = "{static}"
+SENTENCE = re.compile(r'(?:aria-label|alt)="([^"]+)"')
+DRAWING = re.compile(r'src="data:image/svg\+xml;base64,([^"]+)"')
+FIRST_PICTURE = re.compile(r"<img [^>]*>|<svg.*?</svg>", re.DOTALL)
 THEME_RULES = re.compile(r"<style>\[data-jp-theme.*?</style>", re.DOTALL)
 # Controls with a name that a reader would look for in the notebook.
 CONTROLS = ("Dropdown", "Slider", "Text", "Textarea", "Checkbox", "Toggle", "Radio")
@@ -30,15 +34,17 @@ CONTROLS = ("Dropdown", "Slider", "Text", "Textarea", "Checkbox", "Toggle", "Rad
 class Picture:
     """One figure, diagram or view: where it stands, what it is and what it says.
 
-    `html` shows it on any page of the site; `kind` is "figure", "diagram",
-    "attention view" or "explorer".
+    `html` shows it on any page of the site, and `still` without anything live; `kind`
+    is "figure", "diagram", "attention view" or "explorer".
     """
 
+    name: str
     cell: str
     kind: str
     title: str
     description: str
     html: str
+    still: str
 
 
 @dataclass
@@ -73,7 +79,7 @@ def show_cell(cell: Any, widgets: dict[str, dict], stills: Path) -> Shown:
 
 
 def _joined(outputs: Iterable[dict]) -> Iterable[dict]:
-    """The outputs with what was printed in pieces put together; no warnings, no bars."""
+    """The outputs, with what was printed in pieces put together, without warnings."""
     text = ""
     for output in outputs:
         if output["output_type"] == "stream":
@@ -101,9 +107,7 @@ def _one(output: dict, name: str, cell: str, shown: Shown, stills: Path) -> str:
     if PLOTLY in data:
         return _figure(data, name, cell, shown, stills)
     if "text/html" in data:
-        return _markup(_html_of(output), cell, shown)
-    if "image/svg+xml" in data:
-        return _diagram("".join(data["image/svg+xml"]), name, cell, shown, stills)
+        return _markup(_html_of(output), name, cell, shown, stills)
     if WIDGET in data:
         return ""
     return _text("".join(data.get("text/plain", "")))
@@ -127,24 +131,33 @@ def _figure(data: dict, name: str, cell: str, shown: Shown, stills: Path) -> str
     script = f'window.courseFigures["{name}"]={packed};\n'
     (stills / f"{name}.js").write_text(script, "utf-8")
     words = html.escape(description, quote=True)
+    still = f'<img loading="lazy" src="{STATIC}stills/{name}.svg" alt="{words}">'
     markup = (
-        f'<figure class="scrolls"><div class="live" data-figure="{name}">'
-        f'<img loading="lazy" src="{{static}}stills/{name}.svg" alt="{words}"></div>'
+        f'<figure class="scrolls"><div class="live" data-figure="{name}">{still}</div>'
         "</figure>"
     )
-    shown.pictures.append(Picture(cell, "figure", _plain(title), description, markup))
+    shown.pictures.append(
+        Picture(name, cell, "figure", _plain(title), description, markup, still)
+    )
     return markup
 
 
-def _markup(markup: str, cell: str, shown: Shown) -> str:
+def _markup(markup: str, name: str, cell: str, shown: Shown, stills: Path) -> str:
     """Views, diagrams and explorers come as HTML without scripts."""
     markup = THEME_RULES.sub("", markup)
-    found = TITLE.search(markup) or re.search(r'alt="([^"]*)"', markup)
-    sentence = html.unescape(found[1]) if found else ""
-    kind = _kind(markup)
+    drawn = DRAWING.search(markup)
+    if drawn:
+        (stills / f"{name}.svg").write_bytes(base64.b64decode(drawn[1]))
+        source = f'loading="lazy" src="{STATIC}stills/{name}.svg"'
+        markup = markup[: drawn.start()] + source + markup[drawn.end() :]
     boxed = f'<div class="scrolls">{markup}</div>'
+    kind = _kind(markup)
     if kind:
-        shown.pictures.append(Picture(cell, kind, "", sentence, boxed))
+        found = SENTENCE.search(markup)
+        sentence = html.unescape(found[1]) if found else ""
+        seen = FIRST_PICTURE.search(markup)
+        still = seen[0] if seen else ""
+        shown.pictures.append(Picture(name, cell, kind, "", sentence, boxed, still))
     return boxed
 
 
@@ -154,13 +167,6 @@ def _kind(markup: str) -> str:
     if "data-course-view" in markup:
         return "attention view"
     return "diagram" if "course-diagram" in markup else ""
-
-
-def _diagram(svg: str, name: str, cell: str, shown: Shown, stills: Path) -> str:
-    (stills / f"{name}.svg").write_text(svg, "utf-8")
-    markup = f'<img class="course-diagram" src="{{static}}stills/{name}.svg" alt="">'
-    shown.pictures.append(Picture(cell, "diagram", "", "", markup))
-    return markup
 
 
 def _plain(title: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["anchor", "code_block", "details", "prose", "raw", "table"]
+__all__ = ["anchor", "code_block", "details", "prose", "raw", "table", "toctree"]
 
 SPECIAL = re.compile(r"([\\*_\[\]<>$#|~{}])")
 BOLD = re.compile(r"\\\*\\\*(.+?)\\\*\\\*", re.DOTALL)
@@ -48,3 +48,10 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
         cells = (" ".join(cell.replace("|", "\\|").split()) for cell in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def toctree(names: list[str], caption: str = "") -> str:
+    """Where Sphinx is told which pages follow; shown in the sidebar alone."""
+    options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
+    pages = [f"/{name}" for name in names]
+    return "\n".join(["```{toctree}", *options, "", *pages, "```"])

@@ -1,0 +1,148 @@
+"""The reference of `solutions`: a page for each function, and the list of all.
+
+Called by `build.py`. All of it is read from the code by `utils/launcher/library.py`.
+"""
+
+from utils.exercises.sync import solution_source
+from utils.launcher import library
+from utils.launcher.library import Function
+from utils.launcher.website.chapters import ChapterPage, without_docstring
+from utils.launcher.website.outputs import Picture
+from utils.launcher.website.text import (
+    anchor,
+    code_block,
+    details,
+    prose,
+    raw,
+    table,
+    toctree,
+)
+
+__all__ = ["function_page", "picture_of", "reference_pages"]
+
+
+def reference_pages(chapters: list[ChapterPage]) -> dict[str, str]:
+    """Pages by name, "reference" first; `chapters` are those of this site."""
+    by_stem = {page.stem: page for page in chapters}
+    shown = [each for each in library.functions() if each.chapter in by_stem]
+    pages = {"reference": _list_page(shown, chapters)}
+    for each in shown:
+        picture = picture_of(each, by_stem[each.chapter])
+        pages[f"reference/{each.name}"] = function_page(each, picture)
+    return pages
+
+
+def _list_page(shown: list[Function], chapters: list[ChapterPage]) -> str:
+    parts = [
+        "# Reference",
+        f"The solutions are a library of {len(shown)} analyses for any model behind "
+        "TransformerLens's bridge. Each page has the signature with its shapes, what "
+        "the function leaves out, the mistakes people make when they write it, and "
+        "the cell of the course that derives it.",
+        code_block(f"from {_module(shown[0])} import {shown[0].name}"),
+    ]
+    for page in chapters:
+        rows = [
+            [f"[`{each.name}`](reference/{each.name}.md)", prose(each.summary)]
+            for each in shown
+            if each.chapter == page.stem
+        ]
+        parts += [f"## {page.title}", table(["function", "what it gives"], rows)]
+    names = [f"reference/{each.name}" for each in shown]
+    return "\n\n".join([*parts, toctree(names)]) + "\n"
+
+
+def function_page(each: Function, picture: Picture | None = None) -> str:
+    """The page of one function."""
+    module = _module(each)
+    parts = [
+        anchor(f"fn-{each.name}"),
+        f"# `{each.name}`",
+        prose(each.summary),
+        # The search takes `copying_score` for one word.
+        f"<p hidden>{each.name.replace('_', ' ')}</p>",
+        code_block(f"from {module} import {each.name}"),
+        f":::{{py:function}} {each.signature}\n:module: {module}\n"
+        ":no-contents-entry:\n:::",
+        *(prose(paragraph) for paragraph in each.details),
+        "## Shapes",
+        _shapes(each),
+    ]
+    if each.limits:
+        parts += ["## What to keep in mind", prose(each.limits)]
+    if each.example:
+        parts += ["## Example", code_block(each.example, "pycon")]
+    if each.mistakes:
+        parts += ["## Known mistakes", _mistakes(each)]
+    parts += ["## Where it comes from", _origin(each)]
+    if picture is not None:
+        parts += ["## Picture", _picture(picture)]
+    source = without_docstring(solution_source(each.chapter, each.name))
+    parts.append(
+        details(
+            f"Source, from {each.file}, line {each.line}, without its docstring",
+            code_block(source),
+        )
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _module(each: Function) -> str:
+    return f"solutions.{each.chapter}"
+
+
+def _shapes(each: Function) -> str:
+    rows = [
+        [f"`{name}`", f"`{kind}`" if kind else "", f"`{default}`" if default else ""]
+        for name, kind, default in each.parameters
+    ]
+    if each.returns:
+        rows.append(["*returns*", f"`{each.returns}`", ""])
+    return table(["", "kind and shape", "if left out"], rows)
+
+
+def _mistakes(each: Function) -> str:
+    return "\n".join(f"- **{name}:** {prose(says)}" for name, says in each.mistakes)
+
+
+def _origin(each: Function) -> str:
+    lines = []
+    if each.cell is not None:
+        cell = each.cell
+        lines.append(
+            f"- The course: [{prose(cell.section)}](#{cell.id}), in `{cell.chapter}`."
+        )
+    if each.rows:
+        rows = ", ".join(f"[{row}](#row-{row.lower()})" for row in each.rows)
+        lines.append(f"- The paper: {rows}.")
+    elif each.source:
+        lines.append(f"- Source: {prose(each.source)}")
+    return "\n".join(lines)
+
+
+def picture_of(each: Function, page: ChapterPage) -> Picture | None:
+    """The first picture after the function's cell, in the same section."""
+    if each.cell is None or each.name not in page.exercises:
+        return None
+    order = list(page.sections)
+    first = order.index(each.cell.id)
+    after = [cell for cell in order[first:] if _same(page, cell, each.cell.id)]
+    later = set(page.exercises.values()) - {each.cell.id}
+    for cell in after:
+        if cell in later:
+            return None
+        for picture in page.pictures:
+            if picture.cell == cell:
+                return picture
+    return None
+
+
+def _same(page: ChapterPage, one: str, other: str) -> bool:
+    return page.sections[one] == page.sections[other]
+
+
+def _picture(picture: Picture) -> str:
+    words = f" {prose(picture.description)}" if picture.description else ""
+    return (
+        f"{raw(picture.name)}\n\nFrom [the cell that draws it](#{picture.cell}).{words}"
+    )
