@@ -61,6 +61,12 @@ COMMANDS = (
         "the course on a JupyterHub",
     ),
     (
+        "site",
+        "utils/launcher/site.py",
+        True,
+        "build the course as a searchable site",
+    ),
+    (
         "sync",
         "utils/exercises/sync.py",
         True,

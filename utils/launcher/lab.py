@@ -14,6 +14,7 @@ from pathlib import Path
 
 from utils.launcher import environment
 from utils.launcher.environment import ROOT, Problem
+from utils.launcher.site import FIRST_PAGE
 
 __all__ = [
     "SETTINGS",
@@ -57,6 +58,8 @@ def main(argv: list[str]) -> int:
     laid = lay_missing()
     if laid:
         print("Laid into my_chapters: " + ", ".join(path.stem for path in laid))
+    if FIRST_PAGE.exists():
+        print(f"To look things up: {FIRST_PAGE.as_uri()}")
     foreign = environment.foreign_package(COPIES)
     if foreign is not None:
         raise Problem(

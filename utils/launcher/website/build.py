@@ -14,13 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace, patch_docutils
-
 from utils.launcher.environment import ROOT
 from utils.launcher.problems import Problem
 from utils.launcher.website.chapters import ChapterPage, chapter_page
 from utils.launcher.website.execute import executed
+from utils.launcher.website.formulas import dark_rules, write_font
 from utils.launcher.website.others import (
     findings_page,
     front_page,
@@ -146,6 +144,9 @@ def build_pages(site: Site, folder: Path, say: Callable[[str], None] = print) ->
 
 def _run_sphinx(source: Path, html: Path, doctrees: Path, outputs: dict) -> list[str]:
     """Build, and return the warnings."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
     said = io.StringIO()
     settings = SETTINGS | {"course_outputs": outputs}
     with patch_docutils(), docutils_namespace(), contextlib.redirect_stderr(said):
@@ -169,6 +170,9 @@ def write_static(static: Path) -> None:
     static.mkdir(parents=True, exist_ok=True)
     for path in (HERE / "static").iterdir():
         shutil.copyfile(path, static / path.name)
+    with (static / "site.css").open("a", encoding="utf-8") as style:
+        style.write(dark_rules())
+    write_font(static / "formulas.woff")
     plotly = files("plotly").joinpath("package_data/plotly.min.js")
     (static / "plotly.min.js").write_bytes(plotly.read_bytes())
     circuits = files("circuitsvis").joinpath("dist/cdn/iife.js").read_text("utf-8")

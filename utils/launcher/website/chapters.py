@@ -93,10 +93,12 @@ def _cell(cell: Any, page: ChapterPage, widgets: dict, stills: Path) -> str:
         page.exercises[exercise[1]] = cell.id
         return _exercise(page.stem, exercise[1], cell.source, place)
     parts = [place, code_block(cell.source)]
+    if OWN_STATE.match(cell.source):
+        return "\n\n".join(parts)
     shown = show_cell(cell, widgets, stills)
     page.lost += shown.lost
     page.pictures += shown.pictures
-    if shown.html and not OWN_STATE.match(cell.source):
+    if shown.html:
         page.outputs[cell.id] = shown.html
         parts.append(raw(cell.id))
     return "\n\n".join(parts)

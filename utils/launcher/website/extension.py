@@ -1,6 +1,7 @@
 """What the course adds to Sphinx: formulas without a script, and outputs in place.
 
-Sphinx loads it by name. Formulas become MathML when the page is built, so a page needs
+Sphinx loads it by name. Others read this file too, pytest for one, and have no Sphinx;
+hence the late imports. Formulas become MathML when the page is built, so a page needs
 neither a script nor a font from elsewhere. Outputs stay out of Sphinx's hands, so that
 the numbers along an axis are not found by the search.
 """
@@ -8,20 +9,14 @@ the numbers along an axis are not found by the search.
 import re
 from typing import Any
 
-from docutils import nodes
-from latex2mathml.converter import convert
-from sphinx.application import Sphinx
-
 from utils.launcher.website.outputs import STATIC
 
 __all__ = ["setup"]
 
 PLACE = re.compile(r'<div class="output" data-output="([^"]+)"></div>')
-# The converter knows the sizes of brackets, but not the plain word for a norm.
-SPELLINGS = (("\\lVert", "\\|"), ("\\rVert", "\\|"))
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_config_value("course_outputs", {}, "")
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
@@ -29,25 +24,23 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def mathml(formula: str, display: str) -> str:
-    """A formula as MathML; `display` is "inline" or "block"."""
-    for old, new in SPELLINGS:
-        formula = formula.replace(old, new)
-    return convert(formula, display=display)
+def _inline_math(writer: Any, node: Any) -> None:
+    _set(writer, node, "inline", "{}")
 
 
-def _inline_math(writer: Any, node: nodes.math) -> None:
-    writer.body.append(mathml(node.astext(), "inline"))
-    raise nodes.SkipNode
+def _block_math(writer: Any, node: Any) -> None:
+    _set(writer, node, "block", '<div class="scrolls">{}</div>')
 
 
-def _block_math(writer: Any, node: nodes.math_block) -> None:
-    formula = mathml(node.astext(), "block")
-    writer.body.append(f'<div class="scrolls">{formula}</div>')
-    raise nodes.SkipNode
+def _set(writer: Any, node: Any, display: str, frame: str) -> None:
+    from docutils.nodes import SkipNode
+    from latex2mathml.converter import convert
+
+    writer.body.append(frame.format(convert(node.astext(), display=display)))
+    raise SkipNode
 
 
-def _fill(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
+def _fill(app: Any, page: str, template: str, context: dict, doctree: Any) -> None:
     """Put each output where its place is."""
     if "body" not in context:
         return

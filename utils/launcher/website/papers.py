@@ -16,9 +16,9 @@ __all__ = ["FRAMEWORK", "INDUCTION", "paper_pages", "slug"]
 FRAMEWORK = "A Mathematical Framework for Transformer Circuits (Elhage et al., 2021)"
 INDUCTION = "In-context Learning and Induction Heads (Olsson et al., 2022)"
 SIGNS = {
-    "reproduced": "✓ reproduced",
-    "partly": "◐ partly",
-    "not reproduced": "✗ not reproduced",
+    "reproduced": "✓\u00a0reproduced",
+    "partly": "◐\u00a0partly",
+    "not reproduced": "✗\u00a0not\u00a0reproduced",
     "taught": "taught",
     "left out": "left out",
 }
@@ -151,7 +151,6 @@ def _claim(claim: Claimed) -> str:
         f"{marks[holds]} {prose(words)}" for words, holds in claim.conditions
     )
     rows = [
-        ["the claim", prose(claim.statement)],
         ["the paper", prose(claim.paper)],
         ["ours", prose(claim.ours) or "not kept; measure it"],
         ["verdict", SIGNS[claim.verdict]],
@@ -159,4 +158,4 @@ def _claim(claim: Claimed) -> str:
         ["reason", prose(claim.reason)],
         ["rests on", claim.rests_on],
     ]
-    return table(["", ""], rows)
+    return table(["claim", prose(claim.statement)], rows)
