@@ -139,9 +139,9 @@ def test_a_fence_is_longer_than_those_inside():
 
 
 def test_links_to_notebooks_become_links_to_pages():
-    text = "[a](ch0_toolbox.ipynb) [b](../chapters/ch1_x.ipynb#c) [d](GLOSSARY.md#e)"
+    text = "[a](ch0_toolbox.ipynb) [b](../chapters/ch1_x.ipynb#c) [d](GLOSSARY.md#E-f)"
     assert relinked(text, "glossary") == (
-        "[a](chapters/ch0_toolbox.md) [b](chapters/ch1_x.md#c) [d](glossary.md#e)"
+        "[a](chapters/ch0_toolbox.md) [b](chapters/ch1_x.md#c) [d](glossary.md#e-f)"
     )
     assert relinked(text, "chapters/x").startswith("[a](../chapters/ch0_toolbox.md)")
 

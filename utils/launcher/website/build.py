@@ -23,6 +23,7 @@ from utils.launcher.website.others import (
     findings_page,
     front_page,
     gallery_page,
+    raised,
     relinked,
 )
 from utils.launcher.website.papers import paper_pages
@@ -121,7 +122,7 @@ def add_other_pages(site: Site) -> None:
     for name, file in (("glossary", "GLOSSARY.md"), ("facilitator", "FACILITATOR.md")):
         place = ROOT / "chapters" / file
         if place.exists():
-            site.pages[name] = place.read_text(encoding="utf-8")
+            site.pages[name] = raised(place.read_text(encoding="utf-8"))
     site.pages["index"] = front_page(site.chapters, site.pages)
 
 

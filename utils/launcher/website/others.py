@@ -10,7 +10,7 @@ from utils.launcher.website.chapters import ChapterPage
 from utils.launcher.website.text import prose, raw, table, toctree
 from utils.models.findings import REPORTED
 
-__all__ = ["front_page", "gallery_page", "findings_page", "relinked"]
+__all__ = ["front_page", "gallery_page", "findings_page", "raised", "relinked"]
 
 FINDINGS = "ch7-081"
 NOTEBOOK_LINK = re.compile(
@@ -52,7 +52,15 @@ def relinked(markdown: str, page: str) -> str:
     markdown = NOTEBOOK_LINK.sub(
         lambda m: f"]({up}chapters/{m[1]}.md{m[2] or ''})", markdown
     )
-    return GLOSSARY_LINK.sub(lambda m: f"]({up}glossary.md{m[1] or ''})", markdown)
+    # JupyterLab keeps the capitals of a heading in its anchor, Sphinx does not.
+    return GLOSSARY_LINK.sub(
+        lambda m: f"]({up}glossary.md{(m[1] or '').lower()})", markdown
+    )
+
+
+def raised(markdown: str) -> str:
+    """Headings of the third level where there are none of the second, a level up."""
+    return markdown if "\n## " in markdown else markdown.replace("\n### ", "\n## ")
 
 
 def front_page(chapters: list[ChapterPage], pages: dict[str, str]) -> str:
