@@ -42,7 +42,12 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 INPUTS = ("requirements.txt", ".constraints.txt", "pyproject.toml")
-OF_TESTS = ("tests/requirements.txt", "utils/launcher/jupyterhub/requirements.txt")
+# The first of these names the others.
+OF_TESTS = (
+    "tests/requirements.txt",
+    "utils/launcher/jupyterhub/requirements.txt",
+    "utils/launcher/website/requirements.txt",
+)
 
 # --- What is there ----------------------------------------------------------------
 

@@ -105,9 +105,11 @@ def _run(chapter: Path, place: Path, say: Callable[[str], None]) -> None:
         )
         try:
             client.execute(env=_variables(chapter.stem, Path(scratch)))
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            last = str(error).strip().splitlines()[-1]
-            raise Problem(f"{chapter.name} does not run: {last}") from error
+        except CellExecutionError as error:
+            words = f"{error.ename}: {error.evalue}"
+            raise Problem(f"{chapter.name} does not run: {words}") from error
+        except (CellTimeoutError, DeadKernelError) as error:
+            raise Problem(f"{chapter.name} does not run: {error}") from error
     for old in place.parent.glob(f"{chapter.stem}-*.ipynb"):
         old.unlink()
     temporary = place.with_suffix(".new")
