@@ -47,6 +47,12 @@ def test_numbers_are_rounded_and_aligned():
     ]
 
 
+def test_what_is_rounded_to_nothing_has_no_sign():
+    rows = [["a", -0.001], ["b", -0.006], ["c", 0.0]]
+    shown = figures.table({"x": "", "y": ".2f"}, rows).rows
+    assert [cell for _, cell in shown] == ["0.00", "−0.01", "0.00"]
+
+
 def test_html_has_headings_for_columns_and_rows():
     cells = cells_of(figures.table(COLUMNS, ROWS, title="Heads", note="So it is."))
     assert [text for _, _, text in cells] == [

@@ -108,4 +108,7 @@ def _shown(value: Any, form: str) -> str:
     if isinstance(value, str):
         return value
     value = value.item() if hasattr(value, "item") else value
-    return format(value, form).replace("-", "−") if form else str(value)
+    text = format(value, form) if form else str(value)
+    if form and not any(digit in text for digit in "123456789"):
+        text = text.replace("-", "")  # rounded to nothing, from below
+    return text.replace("-", "−") if form else text
