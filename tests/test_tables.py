@@ -53,6 +53,11 @@ def test_what_is_rounded_to_nothing_has_no_sign():
     assert [cell for _, cell in shown] == ["0.00", "−0.01", "0.00"]
 
 
+def test_a_share_is_set_in_per_cent():
+    shown = figures.table({"x": "", "y": "+.1%"}, [["100%", 0.1234]]).rows
+    assert shown == [["100%", "+12.3\u00a0%"]]
+
+
 def test_html_has_headings_for_columns_and_rows():
     cells = cells_of(figures.table(COLUMNS, ROWS, title="Heads", note="So it is."))
     assert [text for _, _, text in cells] == [

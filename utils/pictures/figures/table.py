@@ -111,4 +111,4 @@ def _shown(value: Any, form: str) -> str:
     text = format(value, form) if form else str(value)
     if form and not any(digit in text for digit in "123456789"):
         text = text.replace("-", "")  # rounded to nothing, from below
-    return text.replace("-", "−") if form else text
+    return text.replace("-", "−").replace("%", "\u00a0%") if form else text
