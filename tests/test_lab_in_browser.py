@@ -1,15 +1,21 @@
 """JupyterLab as `lab` starts it, seen by a real browser."""
 
 import json
+import shutil
 import sys
 
 import pytest
 
 from tests import browser
+from utils.exercises.glossary import GLOSSARY
 from utils.launcher import environment, lab
+from utils.pictures.colors import rgb
+from utils.pictures.diagrams.ink import ROLES
+from utils.pictures.formulas import color_formulas
 
 pytestmark = pytest.mark.slow
 CELL = "import utils, solutions, pathlib; pathlib.Path(utils.__file__).parts[-3:]"
+DARK = {"@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Dark"}}
 NOTEBOOK = {
     "cells": [
         {
@@ -19,7 +25,15 @@ NOTEBOOK = {
             "execution_count": None,
             "outputs": [],
             "source": CELL,
-        }
+        },
+        {
+            "cell_type": "markdown",
+            "id": "term",
+            "metadata": {},
+            "source": color_formulas(
+                "The [stream](GLOSSARY.md#residual-stream) and $W_Q$."
+            ),
+        },
     ],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     "nbformat": 4,
@@ -29,14 +43,15 @@ NOTEBOOK = {
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """JupyterLab on a folder of this test; yields its address."""
+    """JupyterLab, dark, on a folder of this test; yields its address."""
     monkeypatch.setattr(lab, "CHAPTERS", tmp_path / "chapters")
     monkeypatch.setattr(lab, "COPIES", tmp_path / "my_chapters")
     lab.CHAPTERS.mkdir()
     (lab.CHAPTERS / "ch2_zero_layer.ipynb").write_text(json.dumps(NOTEBOOK))
+    shutil.copy(GLOSSARY, lab.CHAPTERS)
     lab.lay_missing()
     monkeypatch.delenv("JUPYTER_PATH", raising=False)  # a new process, no warm kernel
-    with browser.jupyter(lab.COPIES, tmp_path) as address:
+    with browser.jupyter(lab.COPIES, tmp_path, DARK) as address:
         yield address
 
 
@@ -56,3 +71,21 @@ def test_lab_opens_the_chapter_and_asks_nobody(server, page):
     command = lab.jupyter_command(lab.chapters()[0], [])
     assert "--LabApp.news_url=None" in command
     assert sys.executable == command[0]
+
+
+def test_a_term_leads_to_its_entry_and_symbols_have_the_dark_colour(server, page):
+    browser.open_notebook(page, server, "ch2_zero_layer.ipynb")
+    symbol = page.locator("mjx-mstyle").first
+    symbol.wait_for()
+    shown = symbol.evaluate("e => getComputedStyle(e).color")
+    assert shown == f"rgb({', '.join(str(int(c)) for c in rgb(ROLES['qk-line'][1]))})"
+    page.locator(".jp-RenderedMarkdown a[href*=GLOSSARY]").click()
+    entry = page.locator(".jp-MarkdownViewer h3", has_text="residual stream")
+    entry.wait_for()
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".jp-MarkdownViewer h3")].some(
+            h => h.textContent.startsWith("residual stream")
+                && h.getBoundingClientRect().top > 0
+                && h.getBoundingClientRect().top < 200)"""
+    )
+    assert browser.outside_requests(page, server) == []
