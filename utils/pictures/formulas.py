@@ -23,6 +23,7 @@ SYMBOLS = {
     "stream": ("x",),
 }
 COLORS = {role: ROLES[f"{role}-line"] for role in SYMBOLS}
+DARK = '[data-jp-theme-light="false"]'
 _SCRIPT = r"(?:'|[_^](?:\{(?:[^{}]|\{[^{}]*\})*\}|\\[A-Za-z]+|[^\s{}\\]))*"
 _NAMES = {name: role for role, names in SYMBOLS.items() for name in names}
 # Words and commands come first, so that no letter inside them counts as a symbol.
@@ -75,15 +76,20 @@ def without_colors(formula: str) -> str:
 
 
 def dark_css() -> str:
-    """The style sheet that gives JupyterLab's dark pages the colours made for them."""
+    """The style sheet that gives JupyterLab's dark pages the colours made for them.
+
+    Plotly's figures know no theme. They are drawn for light pages; on dark ones their
+    lightness is turned round and their hues stay.
+    """
     lines = [
-        "/* Colours of symbols in formulas on dark pages; written by",
+        "/* Colours of symbols in formulas, and figures, on dark pages; written by",
         "   `python3 -m utils sync` from utils/pictures/formulas.py. */",
+        f"{DARK} .js-plotly-plot {{ filter: invert(0.93) hue-rotate(180deg); }}",
     ]
     for light, dark in COLORS.values():
         red, green, blue = (int(value) for value in rgb(light))
         lines.append(
-            f'[data-jp-theme-light="false"] mjx-mstyle[style*="rgb({red}, {green}, '
-            f'{blue})"] {{ color: {dark} !important; }}'
+            f'{DARK} mjx-mstyle[style*="rgb({red}, {green}, {blue})"] '
+            f"{{ color: {dark} !important; }}"
         )
     return "\n".join(lines) + "\n"
