@@ -88,6 +88,7 @@ def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     by_keys_alone(page, cells, chapter.stem, names[0])
     by_mouse(page, cells, chapter.stem, names[-1])
     check_prediction(page)
+    check_recall(page)
     assert browser.errors(page) == []
     assert faults == []
     assert browser.outside_requests(page, address) == []
@@ -179,12 +180,37 @@ def by_mouse(page, cells: list, stem: str, name: str) -> None:
 
 
 def check_prediction(page) -> None:
-    """The first prediction can be answered, and something is said to the answer."""
-    place = page.locator(".jp-Cell:has(.widget-radio)").first
+    """The first prediction: a vote, room for a second one, and only then the answer."""
+    name = "This is my prediction"
+    place = page.locator(f".jp-Cell:has(button:text-is('{name}'))").first
+    place = browser.cell_at(
+        page,
+        page.locator(".jp-Notebook .jp-Cell").evaluate_all(
+            "(cells, wanted) => cells.indexOf(wanted)", place.element_handle()
+        ),
+    )
     place.locator('input[type="radio"]').first.check()
-    place.get_by_role("button", name="This is my prediction").click()
+    place.get_by_role("button", name=name).click()
     reply = place.locator(".widget-html")
-    wait_until(page, lambda: len(reply.inner_text()) > 30, "a prediction is answered")
+    wait_until(page, lambda: len(reply.inner_text()) > 30, "a vote is answered")
+    assert reply.inner_text().startswith("Your vote is a")
+    page.keyboard.press("Enter")  # the button has kept the focus
+    wait_until(
+        page,
+        lambda: reply.inner_text().startswith(("✓ Yes", "Not quite")),
+        "one more press shows the answer",
+    )
+
+
+def check_recall(page) -> None:
+    """The first of the three questions is answered at once, by keys alone."""
+    place = page.locator(".jp-Cell:has(.widget-radio)").first
+    place.locator('input[type="radio"]').first.focus()
+    page.keyboard.press("Space")
+    tab_to(page, "This is my answer")
+    page.keyboard.press("Enter")
+    reply = place.locator(".widget-html").first
+    wait_until(page, lambda: len(reply.inner_text()) > 30, "a question is answered")
     assert reply.inner_text().startswith(("✓ Yes", "Not quite"))
 
 

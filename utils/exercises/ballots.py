@@ -1,7 +1,7 @@
 """Radio buttons under a question, for mouse and keyboard.
 
-Tab reaches the letters and then the button, arrow keys choose, Enter or Space presses.
-The button keeps the focus, so that a second Enter goes on.
+Tab goes from letter to letter and on to the button, Space chooses, Enter presses. The
+button keeps the focus, so that a second Enter goes on.
 """
 
 from collections.abc import Callable
@@ -49,4 +49,4 @@ def show_ballot(
     button.on_click(press)
     for control in (radio, button):
         answer_while_busy(control)
-    display(widgets.VBox([radio, button, below]))
+    display(widgets.VBox([radio, button, below], layout={"align_items": "flex-start"}))

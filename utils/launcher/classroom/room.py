@@ -189,7 +189,7 @@ class _Screen:
         self._show = widgets.ToggleButtons(
             options=[HIDDEN, VOTES, ANSWER], style={"button_width": "auto"}
         )
-        self._stop = widgets.Button(description="Stop")
+        self._stop = widgets.Button(description="Stop", layout={"width": "auto"})
         self._page = widgets.HTML()
         self._choose.observe(self._changed, "value")
         self._show.observe(self._changed, "value")
