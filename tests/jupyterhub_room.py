@@ -184,17 +184,21 @@ class Learner:
 
     def memory(self) -> Memory:
         """What the learner's processes hold now."""
-        server, kernels = 0.0, 0.0
+        held = {"server": 0.0, "kernels": 0.0}
+        for kind, process in self._processes():
+            held[kind] += process.memory_full_info().pss / 1e6
+        return Memory(**held)
+
+    def processor(self) -> float:
+        """Seconds of one core that the learner's processes have used so far."""
+        return sum(sum(one.cpu_times()[:2]) for _, one in self._processes())
+
+    def _processes(self) -> Iterator[tuple[str, psutil.Process]]:
         for process in psutil.Process(self.hub.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("JUPYTERHUB_USER") != self.name:
-                    continue
-                held = process.memory_full_info().pss / 1e6
-                if "ipykernel_launcher" in process.cmdline():
-                    kernels += held
-                else:
-                    server += held
-        return Memory(server, kernels)
+                if process.environ().get("JUPYTERHUB_USER") == self.name:
+                    kernel = "ipykernel_launcher" in process.cmdline()
+                    yield "kernels" if kernel else "server", process
 
 
 def _ask(method: str, url: str, token: str, timeout: float = 60, **words):
