@@ -607,15 +607,18 @@ def test_the_proxy_goes_into_the_environment_and_is_fetched_once(tmp_path, monke
 
     def npm(words, **more):
         asked.append(words)
-        program = tmp_path / "bin" / proxy.PACKAGE
-        program.parent.mkdir()
-        program.write_text("")
+        about = tmp_path / "lib" / "node_modules" / proxy.PACKAGE / "package.json"
+        about.parent.mkdir(parents=True)
+        about.write_text(json.dumps({"version": proxy.VERSION}))
         return subprocess.CompletedProcess(words, 0, "", "")
 
     monkeypatch.setattr(environment, "VENV", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: name)
     monkeypatch.setattr(subprocess, "run", npm)
     assert proxy.install_proxy() == proxy.install_proxy() == proxy.find_proxy()
+    monkeypatch.setattr(proxy, "VERSION", "99.0")
+    assert proxy.find_proxy() is None, "an update brings the newer one"
+    monkeypatch.undo()
     ((*_, last),) = asked
     assert last == f"{proxy.PACKAGE}@{proxy.VERSION}" and str(tmp_path) in asked[0]
 

@@ -3,6 +3,8 @@
 Called by the command `hub install` and by the test's set-up. Standard library only.
 """
 
+import contextlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,13 +15,16 @@ from utils.launcher.problems import Problem
 __all__ = ["find_proxy", "install_proxy"]
 
 PACKAGE = "configurable-http-proxy"
-VERSION = "5.3.0"
+VERSION = "5.1.0"  # the last that runs on Node.js 18, which Ubuntu 24.04 has
 
 
 def find_proxy() -> Path | None:
-    """The proxy in the course's environment, or None."""
-    program = environment.VENV / "bin" / PACKAGE
-    return program if program.exists() else None
+    """The proxy in the course's environment, or None if it or its version is not."""
+    about = environment.VENV / "lib" / "node_modules" / PACKAGE / "package.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if json.loads(about.read_text(encoding="utf-8"))["version"] == VERSION:
+            return environment.VENV / "bin" / PACKAGE
+    return None
 
 
 def install_proxy() -> Path:
