@@ -568,6 +568,31 @@ def test_check_sees_a_closed_course_and_a_leaking_folder(open_place):
     assert checks._states(states).fix is None
 
 
+@pytest.mark.parametrize(
+    ("accounts", "members", "says"),
+    [
+        ({}, [], "is no account of this server"),
+        ({"fay": 7}, [], "is not in the group"),
+        ({"fay": 7}, ["fay"], None),
+        ({"fay": 9}, [], None),  # it is the account's own group
+        ({"jupyter-fay": 7}, ["jupyter-fay"], None),
+        ({"jupyter-fay": 7}, ["fay"], "is not in the group"),
+    ],
+)
+def test_check_sees_who_can_read(monkeypatch, accounts, members, says):
+    import grp
+    import pwd
+
+    group = SimpleNamespace(gr_gid=9, gr_mem=members)
+    monkeypatch.setattr(grp, "getgrnam", lambda name: group)
+    monkeypatch.setattr(
+        pwd, "getpwnam", lambda name: SimpleNamespace(pw_gid=accounts[name])
+    )
+    found = checks._facilitator("fay")
+    assert (found.fix is None) is (says is None)
+    assert says is None or says in found.what
+
+
 def test_a_course_opened_to_readers_stays_closed_to_writers(tmp_path):
     kept = {"a.txt": 0o600, "run": 0o700, "b.txt": 0o666, ".git": None}
     for name, mode in kept.items():

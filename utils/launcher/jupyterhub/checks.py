@@ -3,6 +3,7 @@
 Lines as the doctor writes them. It changes nothing.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -20,6 +21,7 @@ __all__ = ["DROP_BOX", "LEARNER_MB", "findings"]
 
 LEARNER_MB = 700  # a learner's server and one kernel; `bench hub` measures it
 SYSTEM_MB = 1500  # Linux, the hub and its proxy
+READERS = "course-facilitators"  # a group of accounts
 DROP_BOX = 0o3773  # everybody puts in, only the group sees what there is
 INSTALL = "run: sudo python3 -m utils hub install"
 
@@ -34,6 +36,8 @@ def findings(room: HubRoom, root: Path = ROOT) -> Iterator[Finding]:
     yield _systemd()
     yield _course(root)
     yield _states(Path(room.states))
+    for name in room.facilitators:
+        yield _facilitator(name)
 
 
 def _memory(room: HubRoom, total: int) -> Finding:
@@ -100,10 +104,28 @@ def _course(root: Path) -> Finding:
     return Finding("course: learners can read it and not write it")
 
 
+def _facilitator(name: str) -> Finding:
+    import grp
+    import pwd
+
+    for account in (name, f"jupyter-{name}"):  # as The Littlest JupyterHub calls it
+        try:
+            group = pwd.getpwnam(account).pw_gid
+        except KeyError:
+            continue
+        with contextlib.suppress(KeyError):
+            readers = grp.getgrnam(READERS)
+            if readers.gr_gid == group or account in readers.gr_mem:
+                return Finding(f"facilitator {name}: reads what learners share")
+        fix = f"run: sudo usermod -aG {READERS} {account}"
+        return Finding(f"facilitator {name}: is not in the group {READERS}", fix)
+    what = f"facilitator {name}: is no account of this server"
+    fix = "make the account first; a plain hub does not start without it"
+    return Finding(what, fix)
+
+
 def _states(folder: Path) -> Finding:
-    fix = (
-        f"run: sudo install -d -o root -g course-facilitators -m {DROP_BOX:o} {folder}"
-    )
+    fix = f"run: sudo install -d -o root -g {READERS} -m {DROP_BOX:o} {folder}"
     if not folder.is_dir():
         return Finding(f"states: there is no folder {folder}", fix)
     mode = stat.S_IMODE(folder.stat().st_mode)
