@@ -21,6 +21,7 @@ import requests
 
 from utils.exercises.sync import solution_source
 from utils.launcher import environment
+from utils.launcher.classroom.room import tally
 from utils.launcher.jupyterhub import checks, command
 from utils.launcher.jupyterhub.proxy import find_proxy
 from utils.launcher.jupyterhub.settings import HubRoom
@@ -47,6 +48,10 @@ def per_token_loss(model, tokens):
     log_probs = model(tokens).log_softmax(dim=-1)
     return -log_probs.gather(-1, tokens[..., None])[..., 0][:, 1:]
 """
+QUESTION = "self_and_space_self"
+VOTE = (
+    f"from utils.exercises import state\nstate.note_vote({QUESTION!r}, {{choice}}, 3)"
+)
 TRAINING = """
 import json, time
 from utils.training.recipes import LIVE
@@ -91,6 +96,7 @@ def work(hub: Hub, room: HubRoom, name: str, together: threading.Barrier) -> Wor
     for cell in ("ch0-002", "ch0-102"):
         learner.run(cells[cell]["source"])
     seconds = []
+    learner.run(VOTE.format(choice=NAMES.index(name) % 2))
     if name == "ben":
         learner.run(MISTAKEN)
     for exercise in SOLVED:
@@ -187,6 +193,14 @@ def test_the_facilitator_collects_what_was_shared(morning, tmp_path):
     private = morning.hub.home(PRIVATE) / ".course_progress.json"
     assert all(exercise in private.read_text() for exercise in SOLVED)
     assert not (morning.states / PRIVATE).exists()
+
+
+def test_the_votes_of_the_room_are_counted_where_they_lie(morning):
+    """Ada and Cem chose one answer, Ben and Dia another; Eva shows nothing."""
+    vote, text, _ = tally(morning.states)
+    assert vote.prediction.name == QUESTION
+    assert list(vote.first)[:2] == [2, 2] and sum(vote.first) == 4
+    assert "4 states read" in text
 
 
 def test_a_second_click_on_the_link_loses_nothing(morning, tmp_path):
