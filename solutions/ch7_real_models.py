@@ -277,15 +277,16 @@ def top_ov_pairs(
     best = torch.empty(0)
     places = torch.empty(0, dtype=torch.long)
     for start in range(0, len(sources), 512):
-        block = (sources[start : start + 512] @ outputs).flatten()
+        block = sources[start : start + 512] @ outputs
+        rows = torch.arange(start, start + len(block))
         if len(best) == k:  # only what beats the worst of the best so far can enter
-            where = (block > best[-1]).nonzero().squeeze(1)
-        else:
-            where = torch.arange(len(block))
-        values = torch.cat([best, block[where]])
-        where = torch.cat([places, where + start * n_out])
+            better = block.amax(dim=1) > best[-1]
+            block, rows = block[better], rows[better]
+        where = rows[:, None] * n_out + torch.arange(n_out)
+        values = torch.cat([best, block.flatten()])
+        places = torch.cat([places, where.flatten()])
         best, order = values.topk(min(k, len(values)))
-        places = where[order]
+        places = places[order]
     return best, places // n_out, places % n_out
 
 

@@ -142,6 +142,7 @@ DRAWN = {
     "RMSNorm folded": lambda: diagrams.norm_folding(real_cfg()),
     "groups": lambda: diagrams.shared_keys(real_cfg()),
     "many groups": lambda: diagrams.shared_keys(real_cfg(heads=16, groups=8)),
+    "more heads than fit": lambda: diagrams.shared_keys(real_cfg(heads=32, groups=8)),
     "one group": lambda: diagrams.shared_keys(real_cfg(heads=5, groups=1)),
     "no groups": lambda: diagrams.shared_keys(real_cfg(heads=16, groups=None)),
     "into an MLP": lambda: diagrams.into_mlp(

@@ -287,7 +287,10 @@ def test_real_models_are_drawn_from_their_config():
 @pytest.mark.parametrize(
     "draw, words",
     [
-        (lambda: diagrams.shared_keys(drawn.real_cfg(heads=17)), "At most 16 heads"),
+        (
+            lambda: diagrams.shared_keys(drawn.real_cfg(heads=17, groups=1)),
+            "At most 16 heads",
+        ),
         (lambda: diagrams.shared_keys(drawn.real_cfg(heads=7)), "evenly"),
         (lambda: diagrams.into_mlp(["a"], [1.0, 2.0], "GELU"), "1 to 6 names"),
         (lambda: diagrams.model_diagram(cfg(5)), "at most 4 layers"),

@@ -152,14 +152,18 @@ def norm_folding(cfg: Any) -> Diagram:
 def shared_keys(cfg: Any) -> Diagram:
     """Which head reads which group's keys and values, for one layer of a model.
 
-    Raises ValueError for more than 16 heads in a layer, or groups of unequal size.
+    At most 16 heads are shown, the first ones. Raises ValueError for groups of unequal
+    size, or of more than 16 heads.
     """
     heads, groups = cfg.n_heads, _groups(cfg)
-    if heads > MOST_HEADS:
-        raise ValueError(f"At most {MOST_HEADS} heads can be shown, not {heads}.")
     if heads % groups:
         raise ValueError(f"{heads} heads cannot share {groups} groups evenly.")
     size = heads // groups
+    if size > MOST_HEADS:
+        raise ValueError(f"At most {MOST_HEADS} heads of a group can be shown.")
+    more = "" if heads <= MOST_HEADS else f"; the first of {heads} heads are shown"
+    groups = min(groups, MOST_HEADS // size)
+    heads = groups * size
     each = "every head has its own keys and values"
     title = each if size == 1 else f"{size} heads share keys and values"
     sheet = Sheet(f"One layer: {title}", 262)
@@ -197,15 +201,15 @@ def shared_keys(cfg: Any) -> Diagram:
                 "qk-line",
                 arrow=True,
             )
-    sheet.note("each head has a W_{Q} and a W_{O} of its own")
+    sheet.note(f"each head has a W_{{Q}} and a W_{{O}} of its own{more}")
     if size == 1:
-        said = f"Each of {heads} heads has its own W_K and W_V."
+        said = f"Each of {heads} heads has its own W_K and W_V{more}."
     else:
         named = "; ".join(
             f"heads {size * g} to {size * g + size - 1} read group {g}"
             for g in range(groups)
         )
-        said = f"{heads} heads, {groups} groups: {named}."
+        said = f"{heads} heads, {groups} groups: {named}{more}."
     return sheet.picture(said)
 
 
