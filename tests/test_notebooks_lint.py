@@ -219,7 +219,7 @@ def test_chapter_is_a_valid_notebook(path):
 
 # --- Formulas stand beside the code -------------------------------------------------
 
-WITH_FORMULAS = [path for path in CHAPTERS if re.match(r"ch[0-6]_", path.stem)]
+WITH_FORMULAS = [path for path in CHAPTERS if re.match(r"ch[0-7]_", path.stem)]
 
 
 def exercises_without_formula(notebook: dict) -> Iterator[str]:
