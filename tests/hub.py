@@ -1,12 +1,15 @@
 """A stand-in for the Hugging Face hub on loopback: as much of it as the clients ask.
 
-It serves the files of a folder `owner/name/...` as repositories: `resolve`, the file
-list, and the hub's own way to say that something is missing. Tests point HF_ENDPOINT at
-it. `cut` names a file that is cut off in the middle of a download.
+It serves the files of a folder as repositories, models under `owner/name/...` and data
+sets under `datasets/owner/name/...`: `resolve` (also a part of a file), the file list,
+and the hub's own way to say that something is missing. Tests point HF_ENDPOINT at it.
+`cut` names a file that is cut off in the middle of a download. A file's ETag is its
+digest, and the commit that of all of a repository, so a changed file is another one.
 """
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-__all__ = ["COMMIT", "hub"]
-
-COMMIT = "c" * 40
+__all__ = ["hub"]
 
 
 class _Hub(BaseHTTPRequestHandler):
@@ -28,51 +29,70 @@ class _Hub(BaseHTTPRequestHandler):
     def do_GET(self):
         self._answer(body=True)
 
-    def _answer(self, body: bool) -> None:
+    def do_POST(self):
+        """What the client asks about some paths: the files among them."""
+        parts = self._parts()
+        length = int(self.headers.get("Content-Length", 0))
+        asked = json.loads(self.rfile.read(length) or b"{}").get("paths", [])
+        kind, *repo = parts[1:4]
+        if parts[0] != "api" or parts[4:5] != ["paths-info"]:
+            return self._missing("EntryNotFound")
+        folder = self._folder(kind, repo)
+        files = [file for file in _listed(folder) if file["path"] in asked]
+        return self._json(files, body=True)
+
+    def _parts(self) -> list[str]:
         parts = unquote(urlparse(self.path).path).strip("/").split("/")
         self.server.asked.append("/".join(parts))
-        if parts[:2] == ["api", "models"]:
-            self._tell(parts[2:4], parts[4:], body)
-        elif len(parts) > 4 and parts[2] == "resolve":
-            self._file(Path(*parts[:2]), Path(*parts[4:]), body)
-        else:
-            self._missing("RepoNotFound")
+        return parts
 
-    def _tell(self, repo: list[str], rest: list[str], body: bool) -> None:
+    def _folder(self, kind: str, repo: list[str]) -> Path:
+        above = ["datasets"] if kind == "datasets" else []
+        return self.server.folder.joinpath(*above, *repo)
+
+    def _answer(self, body: bool) -> None:
+        parts = self._parts()
+        if parts[0] == "api" and parts[1:2] in (["models"], ["datasets"]):
+            return self._tell(parts[1], parts[2:4], parts[4:], body)
+        kind = "datasets" if parts[0] == "datasets" else "models"
+        parts = parts[1:] if kind == "datasets" else parts
+        if len(parts) > 4 and parts[2] == "resolve":
+            return self._file(self._folder(kind, parts[:2]), Path(*parts[4:]), body)
+        return self._missing("RepoNotFound")
+
+    def _tell(self, kind: str, repo: list[str], rest: list[str], body: bool) -> None:
         """What a repository holds, as a list of files or as a description."""
-        folder = self.server.folder.joinpath(*repo)
+        folder = self._folder(kind, repo)
         if not folder.is_dir():
             return self._missing("RepoNotFound")
-        files = [
-            {
-                "type": "file",
-                "path": path.relative_to(folder).as_posix(),
-                "size": path.stat().st_size,
-                "oid": _etag(path),
-            }
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        ]
+        files = _listed(folder)
         about = {
             "id": "/".join(repo),
-            "sha": COMMIT,
+            "sha": _commit(folder),
             "siblings": [{"rfilename": file["path"]} for file in files],
         }
-        told = files if rest[:1] == ["tree"] else about
+        return self._json(files if rest[:1] == ["tree"] else about, body)
+
+    def _json(self, told: object, body: bool) -> None:
         data = json.dumps(told).encode()
         self._head(200, {"Content-Type": "application/json"}, len(data))
         if body:
             self.wfile.write(data)
 
-    def _file(self, repo: Path, name: Path, body: bool) -> None:
-        if not (self.server.folder / repo).is_dir():
+    def _file(self, folder: Path, name: Path, body: bool) -> None:
+        if not folder.is_dir():
             return self._missing("RepoNotFound")
-        path = self.server.folder / repo / name
+        path = folder / name
         if not path.is_file():
             return self._missing("EntryNotFound")
-        data = path.read_bytes()
-        headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": COMMIT}
-        self._head(200, headers, len(data))
+        data, code = path.read_bytes(), 200
+        headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": _commit(folder)}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted:
+            first, last = int(wanted[1]), int(wanted[2] or len(data) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            data, code = data[first : last + 1], 206
+        self._head(code, headers | {"Accept-Ranges": "bytes"}, len(data))
         if body and name.name == self.server.cut:
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
@@ -90,6 +110,26 @@ class _Hub(BaseHTTPRequestHandler):
 
     def log_message(self, *words) -> None:
         """Nothing is printed."""
+
+
+def _listed(folder: Path) -> list[dict]:
+    """The files of a repository as the hub describes them."""
+    return [
+        {
+            "type": "file",
+            "path": path.relative_to(folder).as_posix(),
+            "size": path.stat().st_size,
+            "oid": _etag(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def _commit(folder: Path) -> str:
+    """Another one after any change."""
+    files = json.dumps(_listed(folder)).encode()
+    return hashlib.sha1(files).hexdigest()
 
 
 def _etag(path: Path) -> str:

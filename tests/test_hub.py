@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.hub import hub
+from tests.hub_steps import ATTN_ONLY, GPT2
+from utils.launcher.fetch import bring
 from utils.models import real
 from utils.models.real import is_whole, load_real_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = real.MODEL_FOLDER / "small_gpt2"
-GPT2 = "openai-community/gpt2"
-ATTN_ONLY = "NeelNanda/Attn_Only_2L512W_C4_Code"
 TOKENIZER = "NeelNanda/gpt-neox-tokenizer-digits"
 SIZES = dict(d_model=12, n_layers=2, n_heads=3, d_head=4, n_ctx=16, d_vocab=1024)
 
@@ -69,17 +70,17 @@ def attention_only_weights() -> dict[str, torch.Tensor]:
     return found | {"unembed.W_U": draw(d, v), "unembed.b_U": draw(v)}
 
 
+def variables(models: Path, **more: str) -> dict[str, str]:
+    """The environment of a program that may ask a hub, with caches of its own."""
+    found = dict(os.environ)
+    for switch in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        found.pop(switch, None)
+    path = os.pathsep.join([str(ROOT), found.get("PYTHONPATH", "")])
+    found |= {"HF_HOME": str(models / "cache"), "HF_HUB_DISABLE_XET": "1"}
+    return found | {"COURSE_MODELS": str(models), "PYTHONPATH": path} | more
+
+
 def fetch(name: str, models: Path, url: str) -> subprocess.CompletedProcess:
-    variables = dict(os.environ)
-    for switch in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        variables.pop(switch, None)
-    variables |= {
-        "HF_ENDPOINT": url,
-        "HF_HOME": str(models / "cache"),
-        "HF_HUB_DISABLE_XET": "1",
-        "COURSE_MODELS": str(models),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), variables.get("PYTHONPATH", "")]),
-    }
     program = (
         "import sys; from utils.launcher import environment, fetch\n"
         "try: fetch.main(sys.argv[1:])\n"
@@ -87,11 +88,26 @@ def fetch(name: str, models: Path, url: str) -> subprocess.CompletedProcess:
     )
     return subprocess.run(
         [sys.executable, "-c", program, name],
-        env=variables,
+        env=variables(models, HF_ENDPOINT=url),
         capture_output=True,
         text=True,
         timeout=200,
     )
+
+
+def steps(what: str, folder: Path, models: Path) -> dict[str, dict]:
+    """What came of each step of `tests.hub_steps`."""
+    command = [sys.executable, "-m", "tests.hub_steps", what, str(folder)]
+    done = subprocess.run(
+        command,
+        env=variables(models),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture
@@ -142,3 +158,76 @@ def test_a_hub_without_the_model_is_one_sentence(tmp_path, models):
         done = fetch("attn-only-2l", models, server.url)
     assert done.returncode == 1
     assert "could not be had from the Hugging Face hub" in done.stderr
+
+
+def test_a_data_set_whole_changed_cut_off_and_not_there(tmp_path, models):
+    """What is on the hub now is read, and each fault is a sentence."""
+    found = steps("data", tmp_path / "hub", models)
+    assert found["whole"]["gave"].endswith("of a fox")
+    assert found["changed"]["gave"].endswith("of a crane")
+    faults = {
+        name: (one["error"], one["words"])
+        for name, one in found.items()
+        if "error" in one
+    }
+    words = {
+        "wrong column": ("ValueError", "no text under 'story' (there: text)"),
+        "wrong split": ("ValueError", "Available splits: ['train']"),
+        "wrong name": ("DatasetNotFoundError", "'someone/nothing' doesn't exist"),
+        "cut off": ("ConnectionError", "Hub does not answer"),
+        "no network": ("ConnectionError", "with a local folder"),
+    }
+    assert faults.keys() == words.keys()
+    for name, (kind, said) in words.items():
+        assert faults[name][0] == kind and said in faults[name][1], name
+
+
+def test_the_librarys_loaders_meet_the_same_faults(repositories, models):
+    """Half a file is never taken for a model, and a changed one is not the old one."""
+    changed = repositories / "changed"
+    changed.mkdir()
+    state = load_file(SHIPPED / "model.safetensors")
+    first = "transformer.h.0.attn.c_attn.weight"
+    save_file(
+        state | {first: 2 * state[first]},
+        changed / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    weights = attention_only_weights()
+    weights["unembed.W_U"] = 2 * weights["unembed.W_U"]
+    torch.save(weights, changed / "model_final.pth")
+    found = steps("models", repositories, models)
+    for loader in ("boot_transformers", "boot_tl_legacy"):
+        one = {
+            name.partition(", ")[2]: value
+            for name, value in found.items()
+            if name.startswith(loader)
+        }
+        assert len(one["whole"]["gave"]) == 5, one
+        assert "error" in one["wrong name"], one
+        assert "error" in one["cut off"], one
+        assert one["changed"]["gave"] != one["whole"]["gave"], one
+        # What a program has brought it keeps.
+        assert one["no network"]["gave"] == one["changed"]["gave"], one
+    tokens = torch.tensor([[0, 5, 9]])
+    ours = load_real_model("small_gpt2")(tokens)[0, -1, :5].tolist()
+    assert found["boot_transformers, whole"]["gave"] == pytest.approx(ours, abs=1e-3)
+
+
+def test_a_model_that_changed_on_the_hub_stays_as_it_was_fetched(repositories, models):
+    with hub(repositories) as server:
+        assert fetch("gpt2", models, server.url).returncode == 0
+        before = (models / "gpt2" / "model.safetensors").read_bytes()
+        weights = repositories / GPT2 / "model.safetensors"
+        state = load_file(weights)
+        save_file(
+            {name: 2 * value for name, value in state.items()},
+            weights,
+            metadata={"format": "pt"},
+        )
+        assert "there already" in bring("gpt2")
+        assert (models / "gpt2" / "model.safetensors").read_bytes() == before
+        (models / "gpt2" / "model.safetensors").write_bytes(b"damaged")
+        assert fetch("gpt2", models, server.url).returncode == 0
+    assert is_whole("gpt2")
+    assert (models / "gpt2" / "model.safetensors").read_bytes() != before

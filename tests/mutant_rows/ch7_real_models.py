@@ -157,13 +157,8 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ): "What cannot be among the best is left out for speed only.",
     (
         "top_ov_pairs",
-        "where = (block > best[-1]).nonzero().squeeze(1)"
-        "  ->  where = (block >= best[-1]).nonzero().squeeze(1)",
-    ): "What cannot be among the best is left out for speed only.",
-    (
-        "top_ov_pairs",
-        "where = (block > best[-1]).nonzero().squeeze(1)"
-        "  ->  where = (block > best[-2]).nonzero().squeeze(1)",
+        "better = block.amax(dim=1) > best[-1]"
+        "  ->  better = block.amax(dim=1) >= best[-1]",
     ): "What cannot be among the best is left out for speed only.",
     (
         "top_ov_pairs",
