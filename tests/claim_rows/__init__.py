@@ -43,7 +43,8 @@ class Claim:
     gives named numbers, `ours` is a format string that shows them. Each entry of
     `conditions` is a requirement in words and a test of the numbers: the verdict is
     "reproduced" when all hold, "partly" when some do, "not reproduced" when none does.
-    `reason` says why the verdict is `expected`. `needs` names the shipped models.
+    `reason` says why the verdict is `expected`. `needs` names the models, shipped or
+    fetched.
     `rests_on` says what could come out otherwise elsewhere: "shipped weights" and
     "weights by hand" only in their last digits; "draws" by other random numbers, such
     as the tokens of a test or a random baseline; "trains" by another training.
