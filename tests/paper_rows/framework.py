@@ -230,7 +230,7 @@ SECTIONS = (
         TWO,
         "Analyzing a Two-Layer Model",
         (
-            measured("F-84", "ch4-055", "ch4-054"),
+            measured("F-84", "ch4-055", "ch4-054", "ch7-044", "ch7-055"),
             taught(
                 "F-86",
                 "ch4-064 ch4-065 ch4-066",
@@ -268,7 +268,7 @@ SECTIONS = (
         (
             measured("F-105", "ch5-054", "ch5-057", "ch5-051"),
             measured("F-106", "ch5-061", "ch5-100"),
-            measured("F-107", "ch6-077", "ch6-078"),
+            measured("F-107", "ch6-077", "ch6-078", "ch7-070", "ch7-055"),
             measured("F-112"),
         ),
     ),

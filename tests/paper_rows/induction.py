@@ -54,15 +54,7 @@ SECTIONS = (
     Section(
         "Argument 4: generality by examples",
         "Heads of large models",
-        (
-            taught(
-                "O-52",
-                "ch6-088 ch5-098",
-                "Heads of large models match by meaning, and copy and match prefixes "
-                "too; two of the places given for them disagree.",
-                "It takes models of billions of parameters.",
-            ),
-        ),
+        (measured("O-52", "ch6-088", "ch5-098", "ch7-062", "ch7-t03"),),
     ),
     Section(
         "Argument 5: the mechanism",
