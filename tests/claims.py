@@ -1,22 +1,32 @@
-"""`python3 -m utils claims [ROW ...]`: measure the paper's statements and print them.
+"""`python3 -m utils claims [ROW ...]`: the paper's statements, and what became of them.
 
-The statements stand in `tests/claim_rows`. `claims` measures all of them, `claims F-41
-F-69` only these rows. The exit code is 1 when a verdict differs from the expected one,
-2 for a row that is not there.
+Statements stand in `tests/claim_rows`, all rows of the papers in `tests/paper_rows`.
 
-`claims --shake N [ROW ... | trains | draws]` measures each row N times more, as another
-computer might (`tests/shaken.py`), and prints which verdicts change; the exit code is 1
-if any does.
+    claims                     measure all (ten minutes) and print them as a table
+    claims F-102 O-40          print all about these rows, with kept numbers, at once
+    claims previous token      list the rows that words fit
+    claims --measure F-102     measure these rows here and now
+    claims --keep [F-102 ...]  measure these rows, or all, and keep the numbers
+    claims --shake N [ROW ... | trains | draws]
+                               measure each row N times more, as another computer might
+                               (`tests/shaken.py`), and print which verdicts change
+
+The exit code is 1 when a verdict differs from the expected one or changes in a shake, 2
+for a row that is not there.
 """
 
+import re
 import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
-from tests.claim_rows import RESTS_ON, VERDICTS, Claim, Finding, all_claims
+from tests.claim_rows import RESTS_ON, VERDICTS, Claim, Finding, all_claims, keep
+from tests.door import matching, nearest, row_lines
 from tests.shaken import KERNELS, shake
+from utils.launcher import library
+from utils.launcher.lookup import SHOWN
 from utils.models.attention_only import ModelFileError
 
 __all__ = ["main", "measure", "shaken", "summary", "table"]
@@ -132,42 +142,86 @@ def shaken(claims: Sequence[Claim], times: int) -> int:
     return 1 if changed else 0
 
 
+def show(rows: Sequence[str]) -> int:
+    """Print all about these rows; with a row that is not there, the nearest ones."""
+    unknown = [row for row in rows if row not in library.row_ids()]
+    for row in unknown:
+        print(_why_not(row), file=sys.stderr)
+    if unknown:
+        return 2
+    for row in rows:
+        print("\n".join(row_lines(row, min(_width(), 100))))
+    return 0
+
+
+def _why_not(row: str) -> str:
+    if row in library.row_ids():
+        return f"{row} is not measured; `claims {row}` says why."
+    return f"There is no row {row}. Near it: {', '.join(nearest(row))}."
+
+
+def search(words: str) -> int:
+    """List the rows that words fit, best first."""
+    found = matching(words)
+    for each in found[:SHOWN]:
+        says = textwrap.shorten(each.says, max(40, _width() - 26), placeholder=" ...")
+        print(f"{each.row:6}  {library.verdict_of(each):15}  {says}")
+    if not found:
+        print(f"No row fits {words!r}; `claims F-102` shows one.", file=sys.stderr)
+    return 0 if found else 2
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def chosen(words: Sequence[str], kinds: Container[str] = ()) -> list[Claim] | None:
+    """The claims of these rows, or of all; None when a row has none, which is said."""
+    wanted = {word.upper() for word in words if word not in kinds}
+    claims = [
+        c for c in all_claims() if not words or c.row in wanted or c.rests_on in words
+    ]
+    unknown = wanted - {claim.row for claim in claims}
+    for row in sorted(unknown):
+        print(_why_not(row), file=sys.stderr)
+    return None if unknown else claims
+
+
+def measured(claims: Sequence[Claim], keeping: bool = False) -> int:
+    """Measure the claims, print the table, and keep the numbers if asked to."""
+    findings = []
+
+    def noted():
+        for finding in measure(claims):
+            findings.append(finding)
+            yield finding
+
+    for line in table(noted(), _width()):
+        print(line, flush=True)
+    print(summary(findings))
+    if keeping:
+        keep(f for f in findings if isinstance(f, Finding))
+    good = all(isinstance(f, Finding) and f.as_expected for f in findings)
+    return 0 if good else 1
+
+
 def main(argv: list[str]) -> int:
-    """Print the table of the rows named, or of all."""
+    """Print rows, or measure them; the head of this file says with which words."""
     words = list(argv)
-    times = 0
     if "--shake" in words:
         place = words.index("--shake")
         number = words[place + 1] if place + 1 < len(words) else ""
         if not number.isdigit():
             print("Say how many times: claims --shake 4", file=sys.stderr)
             return 2
-        times = int(number)
         del words[place : place + 2]
-    kinds = {word for word in words if times and word in RESTS_ON}
-    wanted = {word.upper() for word in words if word not in kinds}
-    claims = [
-        c for c in all_claims() if not words or c.row in wanted or c.rests_on in kinds
-    ]
-    unknown = wanted - {claim.row for claim in claims}
-    if unknown:
-        known = ", ".join(dict.fromkeys(claim.row for claim in all_claims()))
-        print(
-            f"There is no row {', '.join(sorted(unknown))}. There are: {known}.",
-            file=sys.stderr,
-        )
-        return 2
-    if times:
-        return shaken(claims, times)
-    findings = []
-
-    def kept():
-        for finding in measure(claims):
-            findings.append(finding)
-            yield finding
-
-    for line in table(kept(), shutil.get_terminal_size((120, 24)).columns):
-        print(line, flush=True)
-    print(summary(findings))
-    good = all(isinstance(f, Finding) and f.as_expected for f in findings)
-    return 0 if good else 1
+        claims = chosen(words, RESTS_ON)
+        return 2 if claims is None else shaken(claims, int(number))
+    options = {"--measure", "--keep"} & set(words)
+    rows = [word for word in words if word not in options]
+    if rows and not options:
+        ids = [word.upper() for word in rows]
+        named = all(re.fullmatch(r"[FO]-?\d+", row) for row in ids)
+        return show(ids) if named else search(" ".join(rows))
+    claims = chosen(rows)
+    return 2 if claims is None else measured(claims, "--keep" in options)

@@ -210,8 +210,34 @@ def test_a_missing_model_is_no_verdict():
 
 def test_command_measures_the_rows_named(monkeypatch, capsys):
     monkeypatch.setattr(claims, "all_claims", lambda: (claim(), claim(11, row="F-2")))
-    assert claims.main(["f-1"]) == 0
+    assert claims.main(["--measure", "f-1"]) == 0
     assert "F-2" not in capsys.readouterr().out
     assert claims.main([]) == 1
-    assert claims.main(["F-99"]) == 2
+    assert claims.main(["--measure", "F-99"]) == 2
     assert "F-99" in capsys.readouterr().err
+    assert claims.main(["--measure", "F-86"]) == 2
+    assert "`claims F-86` says why" in capsys.readouterr().err
+
+
+def test_command_keeps_numbers_only_when_asked(monkeypatch, tmp_path):
+    from tests import claim_rows
+
+    small, large = claim(2.5), claim(11, row="F-2", expected="reproduced")
+    for module in (claims, claim_rows):
+        monkeypatch.setattr(module, "all_claims", lambda: (small, large))
+    path = tmp_path / "kept.json"
+    path.write_text('{"F-2": {"A statement that is gone": {"x": 1}}}', "utf-8")
+    monkeypatch.setattr(claim_rows, "KEPT", path)
+    claim_rows._kept.cache_clear()
+    try:
+        assert claims.main(["--measure", "F-1"]) == 0
+        assert claim_rows.kept_finding(small) is None
+        assert claims.main(["--keep", "F-1"]) == 0
+        assert claim_rows.kept_finding(small).ours == "x is 2.5"
+        assert claims.main(["--keep", "F-2"]) == 0
+        # What was kept of another row stays; of a statement that is gone, it does not.
+        assert claim_rows.kept_finding(small).verdict == "partly"
+        assert claim_rows.kept_finding(large).numbers == {"x": 11}
+        assert "gone" not in path.read_text("utf-8")
+    finally:
+        claim_rows._kept.cache_clear()

@@ -656,7 +656,7 @@ def test_progress_of_one_chapter(capsys):
 def test_command_line(capsys):
     assert exercises.main(["hint", "direct_path"]) == 0
     assert "hint 1 of 4" in capsys.readouterr().out
-    assert exercises.main(["solution", "nothing"]) == 2
+    assert exercises.main(["hint", "nothing"]) == 2
     assert "no exercise named 'nothing'" in capsys.readouterr().err
     assert exercises.main(["progress"]) == 0
 

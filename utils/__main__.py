@@ -46,7 +46,12 @@ COMMANDS = (
         True,
         "show an exercise's next hint",
     ),
-    ("solution NAME", "utils/exercises/engine.py", True, "show the reference solution"),
+    (
+        "solution NAME",
+        "utils/launcher/lookup.py",
+        True,
+        "show the reference solution, or those that words fit",
+    ),
     ("progress", "utils/exercises/engine.py", True, "show which exercises are done"),
     (
         "report FOLDER",
@@ -73,6 +78,12 @@ COMMANDS = (
         "write the stubs from the solutions",
     ),
     ("claims", "tests/claims.py", True, "measure the paper's statements"),
+    (
+        "claims F-102",
+        "tests/claims.py",
+        True,
+        "show one: the paper's value, ours, the cell",
+    ),
     ("mutants NAME", "tests/mutants.py", True, "do the checks notice wrong answers?"),
     ("records", "tests/records.py", True, "train the kept records again (hours)"),
     ("bench", "tests/bench.py", True, "measure times and memory; all for everything"),

@@ -229,13 +229,13 @@ def progress(chapter: str = "") -> None:
 
 
 def main(argv: list[str]) -> int:
-    """`python3 -m utils hint NAME | solution NAME | progress [CHAPTER | --forget]`."""
+    """`python3 -m utils hint NAME | progress [CHAPTER | --forget]`."""
     command, *names = argv
     if argv == ["progress", "--forget"]:
         gone = [str(path) for path in forget()]
         print("Deleted: " + ", ".join(gone) if gone else "There was nothing to delete.")
         return 0
-    show = {"hint": hint, "solution": solution, "progress": progress}[command]
+    show = {"hint": hint, "progress": progress}[command]
     if len(names) != 1 and not (command == "progress" and not names):
         print(f"Usage: python3 -m utils {command} NAME", file=sys.stderr)
         return 2

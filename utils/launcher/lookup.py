@@ -1,0 +1,180 @@
+"""`python3 -m utils solution NAME | WORDS`: one function, or those that words fit best.
+
+`ranked` is the search behind it and behind `claims WORDS`: each thing is a few texts
+with weights, each word of the question counts by how rare it is among the things, and
+more of the same word counts less and less (BM25 over weighted fields).
+"""
+
+import ast
+import math
+import re
+import shutil
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from utils.checks import is_exercise
+from utils.launcher import library
+
+__all__ = ["ALSO_CALLED", "SHOWN", "find", "main", "ranked"]
+
+SHOWN = 8
+# What the same thing is called elsewhere.
+ALSO_CALLED = {
+    "ablate_edge": "path patching, edge patching, causal tracing",
+    "ablate_head": "zero ablation, mean ablation, knockout",
+    "attention_pattern": "attention weights, softmax",
+    "build_induction_model": "hand-written weights, compiled transformer",
+    "copying_score": "copying eigenvalues, positive eigenvalues",
+    "decompose_residual": "residual stack, accumulated residual",
+    "direct_path": "bigram table, W_E W_U, embedding times unembedding",
+    "feature_interference": "superposition, cosine similarity, orthogonality",
+    "fold_layer_norm": "LayerNorm, RMSNorm, processed weights, center writing weights",
+    "frozen_pattern_logits": "linear attention, freezing patterns",
+    "full_ov_circuit": "token to logit table",
+    "full_qk_circuit": "token to token table",
+    "grouped_heads": "grouped query attention, GQA, key-value heads",
+    "head_outputs": "result, hook_result, attn_out per head",
+    "in_context_learning_score": "ICL score",
+    "induction_scores": "head detector, duplicate token heads",
+    "logit_attribution": "direct logit attribution, DLA",
+    "loss_trajectory": "PCA, principal components",
+    "ov_eigenvalues": "eigenvalues of the OV circuit, spectrum",
+    "pattern_preserving_ablation": "frozen attention, direct effect",
+    "phase_change_step": "sudden change, grokking, bump",
+    "prefix_matching_score": "induction score, induction stripe, induction heads",
+    "random_composition": "baseline, null, chance",
+    "repeat_loss": "loss of repeats, second copy, induction loss",
+    "replace_pattern": "activation patching, patching a pattern",
+    "source_token_effect": "corrupted token, intervention on text",
+    "svd_of_product": "singular values, low rank, factored matrix",
+    "term_importance": "virtual heads' importance, path order",
+    "value_weighted_pattern": "attention sink, norm of values",
+    "virtual_head": "composed attention, product of patterns",
+}
+# Name, other names, summary, section of the chapter, details, mistakes.
+WEIGHTS = (6.0, 4.0, 3.0, 1.5, 1.0, 0.5)
+SMALL = set(
+    "a an and by for from how i in is it of on or that the to what with".split()
+)
+ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ied", "ed", "es", "s", "y", "e")
+K1, B = 1.2, 0.3
+
+
+def ranked(
+    question: str, things: Mapping[str, Sequence[tuple[str, float]]]
+) -> list[str]:
+    """The keys of the things that share a word with the question, best first."""
+    counted = {key: _counts(fields) for key, fields in things.items()}
+    lengths = {key: sum(counts.values()) for key, counts in counted.items()}
+    mean = sum(lengths.values()) / max(len(lengths), 1)
+    scores: Counter[str] = Counter()
+    for word in dict.fromkeys(_words(question)):
+        holding = [key for key, counts in counted.items() if word in counts]
+        rarity = math.log(1 + (len(things) - len(holding) + 0.5) / (len(holding) + 0.5))
+        for key in holding:
+            often = counted[key][word]
+            damped = K1 * (1 - B + B * lengths[key] / mean)
+            scores[key] += rarity * often * (K1 + 1) / (often + damped)
+    return [key for key, _ in scores.most_common()]
+
+
+def _counts(fields: Sequence[tuple[str, float]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for text, weight in fields:
+        for word in _words(text):
+            counts[word] += weight
+    return counts
+
+
+def _words(text: str) -> list[str]:
+    """Words and numbers without their endings: "copying_scores" is "copy", "scor"."""
+    found = re.findall(r"[^\W_]+", text.lower())
+    return [_stem(word) for word in found if word not in SMALL]
+
+
+def _stem(word: str) -> str:
+    for ending in ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word.removesuffix(ending)
+    return word
+
+
+# --- functions ----------------------------------------------------------------------
+
+
+def find(question: str) -> list[library.Function]:
+    """The functions that words fit, best first."""
+    by_name = {each.name: each for each in library.functions()}
+    found = [by_name[name] for name in ranked(question, _functions())]
+    # Whoever types a name with other spaces or endings means that function.
+    return sorted(found, key=lambda each: _words(each.name) != _words(question))
+
+
+@cache
+def _functions() -> dict[str, tuple[tuple[str, float], ...]]:
+    return {
+        each.name: tuple(zip(_texts(each), WEIGHTS, strict=True))
+        for each in library.functions()
+    }
+
+
+def _texts(each: library.Function) -> tuple[str, ...]:
+    return (
+        each.name,
+        ALSO_CALLED.get(each.name, ""),
+        each.summary,
+        each.cell.section if each.cell else "",
+        " ".join(each.details) + " " + each.limits,
+        _mistakes(each),
+    )
+
+
+def _mistakes(each: library.Function) -> str:
+    """The words of a check's mistakes, read from its file: nothing has to load."""
+    path = library.ROOT / "utils" / "checks" / each.chapter / f"{each.name}.py"
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Mistake"
+    ]
+    texts = [word for call in calls for word in call.args if _is_text(word)]
+    return " ".join(word.value for word in texts)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _lines(each: library.Function, width: int) -> list[str]:
+    place = f"chapter {each.chapter[2]}"
+    if each.cell:
+        place += f", {each.cell.section}"
+    words = textwrap.wrap(each.summary, width - 4)
+    line = f"from solutions.{each.chapter} import {each.name}"
+    return [f"{each.name}  ({place})", *(f"    {w}" for w in words), f"    {line}", ""]
+
+
+def main(argv: list[str]) -> int:
+    """Show the solution of this name, else list what the words fit."""
+    question = " ".join(argv)
+    if not question:
+        print("Usage: python3 -m utils solution NAME, or words", file=sys.stderr)
+        return 2
+    if is_exercise(question):
+        from utils.exercises import engine  # loads torch, which a list does not need
+
+        engine.solution(question)
+        return 0
+    found = find(question)
+    if not found:
+        names = ", ".join(each.name for each in library.functions())
+        print(f"Nothing fits {question!r}. There are: {names}.", file=sys.stderr)
+        return 2
+    width = min(shutil.get_terminal_size((88, 24)).columns, 100)
+    for each in found[:SHOWN]:
+        print("\n".join(_lines(each, width)))
+    print(f"python3 -m utils solution {found[0].name} shows how it is done.")
+    return 0
