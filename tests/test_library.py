@@ -14,7 +14,7 @@ from tests import paper_rows
 from tests.claim_rows import all_claims, kept_finding
 from tests.paper_rows import framework, induction
 from utils.checks import chapters, find_check
-from utils.launcher import library
+from utils.launcher import library, shelf
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = (*framework.SECTIONS, *induction.SECTIONS)
@@ -79,6 +79,15 @@ def test_mistakes_are_those_of_the_check():
     each = next(f for f in library.functions() if f.name == "prefix_matching_score")
     said = {m.name: m.says for m in find_check(each.name).mistakes}
     assert dict(each.mistakes) == said and "per cell" in said
+
+
+def test_page_of_the_solutions_is_made_from_the_code():
+    """After a change of a docstring: `python3 -m utils sync`."""
+    text = shelf.PAGE.read_text("utf-8")
+    assert text == shelf.page()
+    for each in library.functions():
+        assert f"| `{each.name}(" in text and each.summary.split("|")[0] in text
+    assert all(f"]({stem}.py)" in text for stem in chapters())
 
 
 # --- rows ---------------------------------------------------------------------------

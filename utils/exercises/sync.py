@@ -1,8 +1,8 @@
 """Keep the notebooks in step with the solutions, the glossary and the colours.
 
 `python3 -m utils sync` writes the stub of every exercise cell anew, links each term's
-first use to the glossary and colours the symbols in formulas; `--check` only says what
-would change. The tests use `solved_copy` to run each chapter as a learner leaves it who
+first use to the glossary, colours the symbols in formulas, and writes the page about
+the solutions, `solutions/README.md`; `--check` only says what would change. The tests use `solved_copy` to run each chapter as a learner leaves it who
 solved everything, and `sections` to run a chapter's sections one by one.
 """
 
@@ -205,8 +205,11 @@ def main(argv: list[str]) -> int:
             cells
         )
     found += [] if check else write_companions()
+    # The page is made a floor above, from all that can be looked up.
+    shelf = importlib.import_module("utils.launcher.shelf")
+    found += shelf.drift() if check else shelf.write_page()
     for line in found:
         print(f"{line} {'differs' if check else 'written anew'}")
     if not found:
-        print("Every notebook is in step.")
+        print("Every notebook and the page of the solutions are in step.")
     return 1 if check and found else 0
