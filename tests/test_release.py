@@ -236,3 +236,9 @@ def test_installed_it_works_in_a_folder_of_ones_own(
     scores = dict(line.split() for line in answer.stdout.splitlines())
     assert float(scores["two_layer"]) > 0.5 and float(scores["small_gpt2"]) > 0.5
     assert not list(mine.iterdir())
+    if how == "wheel":
+        # Its one command looks up, and makes no environment of the course's own.
+        command = [python, "-m", "utils", "solution", "copying", "eigenvalue"]
+        found = subprocess.run(command, cwd=mine, capture_output=True, text=True)
+        assert "import copying_score" in found.stdout, found.stderr
+        assert not Path(site, ".venv").exists()

@@ -88,6 +88,8 @@ COMMANDS = (
     ("records", "tests/records.py", True, "train the kept records again (hours)"),
     ("bench", "tests/bench.py", True, "measure times and memory; all for everything"),
 )
+# What the installed library answers; the rest needs the course's folder.
+AS_LIBRARY = ("solution NAME",)
 # Modules that answer several commands are told which one was typed.
 NAMED_INSIDE = ("utils/exercises/engine.py",)
 
@@ -135,6 +137,10 @@ def main(argv):
 def run(argv, environment):
     """Find the command, make the environment if it needs one, and carry it out."""
     available = [c for c in COMMANDS if (environment.ROOT / c[1]).exists()]
+    # Installed by pip there is no course to make an environment for.
+    course = (environment.ROOT / "requirements.txt").exists()
+    if not course:
+        available = [c for c in available if c[0] in AS_LIBRARY]
     command = argv[0] if argv else "help"
     if command in ("help", "-h", "--help"):
         sys.stdout.write(help_text(available))
@@ -146,7 +152,9 @@ def run(argv, environment):
             % (command, ", ".join(dict.fromkeys(c[0].split()[0] for c in available)))
         )
     _, path, needs_environment, _ = found[0]
-    if needs_environment:
+    if not course:
+        ready = False
+    elif needs_environment:
         environment.ensure()
         ready = True
     else:

@@ -2,8 +2,9 @@
 
 `python3 -m utils sync` writes the stub of every exercise cell anew, links each term's
 first use to the glossary, colours the symbols in formulas, and writes the page about
-the solutions, `solutions/README.md`; `--check` only says what would change. The tests use `solved_copy` to run each chapter as a learner leaves it who
-solved everything, and `sections` to run a chapter's sections one by one.
+the solutions, `solutions/README.md`; `--check` only says what would change. The tests
+use `solved_copy` to run each chapter as a learner leaves it who solved everything, and
+`sections` to run a chapter's sections one by one.
 """
 
 import ast
