@@ -67,7 +67,7 @@ BEFORE = (
                 "The logarithm of 1/8 is -2.08. Minus that is positive.",
             ),
             Choice(
-                "2.08, which is 3 times ln 2.",
+                "2.08, or 3 times ln 2.",
                 "Minus ln(1/8) is ln 8, and 8 is 2 times 2 times 2.",
             ),
             Choice(
@@ -92,11 +92,11 @@ BEFORE = (
                 "it.",
             ),
             Choice(
-                "They point in opposite directions.",
+                "They point in opposite directions, or nearly so.",
                 "Then the inner product would be negative.",
             ),
             Choice(
-                "They are at a right angle, or one of them is zero.",
+                "They are at a right angle, or one is zero.",
                 "The inner product is the product of the lengths and the cosine of the "
                 "angle, and the cosine of a right angle is 0.",
             ),
@@ -296,7 +296,7 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "Not at all: they are two numbers with two unrelated vectors.",
+                "Not at all: they are two numbers.",
                 "The model gets numbers and no spelling. What the two have in common "
                 "it has to learn from where they occur.",
             ),
@@ -380,7 +380,7 @@ RECALL = (
                 "written.",
             ),
             Choice(
-                "The heads of layer 1, and what is read from the stream at the end.",
+                "The heads of layer 1, and W_U at the end.",
                 "Heads of layer 0 do not see each other. Whatever comes later reads a "
                 "stream without 0.2's part.",
             ),
@@ -389,7 +389,7 @@ RECALL = (
                 "They are the ones that cannot notice: they read before 0.2 writes.",
             ),
             Choice(
-                "Only head 1.2, which has the same number.",
+                "Only head 1.2 of the next layer, which has the same number.",
                 "Numbers mean nothing. Every head of layer 1 reads the one stream.",
             ),
         ),
@@ -439,12 +439,12 @@ RECALL = (
                 "Then the mean would cost nothing. A tenth of a nat is left.",
             ),
             Choice(
-                "The first measurement was wrong, both must agree.",
+                "The first measurement was wrong, as both of them must agree.",
                 "They ask two questions. Zero also takes away whatever the head always "
                 "writes.",
             ),
             Choice(
-                "Much of the 0.5 is something constant that later parts rely on.",
+                "Much of the 0.5 is a constant that others rely on.",
                 "The mean keeps what the head always writes. What is left, 0.1, is "
                 "what depends on the text.",
             ),

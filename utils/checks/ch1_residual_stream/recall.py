@@ -14,7 +14,7 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "The token's embedding plus one vector from each head of each layer.",
+                "The token's embedding plus one vector from each head.",
                 "Every head adds and nothing is ever overwritten. So the stream is a "
                 "sum, and each part of it has one author.",
             ),
@@ -112,12 +112,11 @@ RECALL = (
                 "outputs carry the content.",
             ),
             Choice(
-                "They share W_V.",
+                "They share W_V, so changing where a head looks changes what it moves.",
                 "They share no weights: Q and K make one product, V and O the other.",
             ),
             Choice(
-                "W_QK says from where to where, W_OV says what, and they share no "
-                "weights.",
+                "W_QK says from where to where, W_OV says what.",
                 "This is why the two halves of a head can be studied one at a time.",
             ),
         ),
@@ -278,13 +277,12 @@ RECALL = (
                 "What is written stays in the stream until the end.",
             ),
             Choice(
-                "The stream: what 0.1 adds is still there, and 3.5's W_Q, W_K and W_V "
-                "all read it.",
+                "The stream: what 0.1 added is still in it.",
                 "Multiplying a write matrix with a read matrix gives the virtual "
                 "weight that joins the two.",
             ),
             Choice(
-                "The heads in between have to pass it on.",
+                "The heads of the layers in between, which have to pass it on.",
                 "They may add something, and nothing has to be passed on: the stream "
                 "carries it.",
             ),

@@ -174,18 +174,17 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "Because W_U was trained badly.",
+                "W_U was trained badly.",
                 "If it were the identity each token would predict itself, and that "
                 "would be a bad model of text.",
             ),
             Choice(
-                "Because W_E says what a token is, and W_U what would make it come "
-                "next.",
+                "W_E says what a token is, W_U what makes it come next.",
                 "The product holds which token follows which. A token rarely follows "
                 "itself.",
             ),
             Choice(
-                "Because the vocabulary is too large.",
+                "The vocabulary is too large for a matrix of this rank to be exact.",
                 "In a small vocabulary it would hold bigrams just as well.",
             ),
         ),

@@ -19,12 +19,12 @@ RECALL = (
                 "the logits.",
             ),
             Choice(
-                "13: the direct path and one for each head.",
+                "13, one more than there are heads.",
                 "With the patterns held, the product of unembedding, layer and "
                 "embedding multiplies out into these terms exactly.",
             ),
             Choice(
-                "144, one for each pair of heads.",
+                "144, one for each pair of its heads.",
                 "Heads of one layer do not read each other, so no path goes through "
                 "two of them.",
             ),
@@ -77,7 +77,7 @@ RECALL = (
                 "out. Entries of two rows do not compare.",
             ),
             Choice(
-                "That cannot be told from the two numbers.",
+                "The two numbers do not tell.",
                 "What counts is how 9 stands to the other entries of a's row, and 4 to "
                 "those of b's. Centre rows first, or use a lift.",
             ),
@@ -157,13 +157,13 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "Yes, positive eigenvalues mean a positive diagonal.",
+                "Yes, positive eigenvalues mean that each entry of the diagonal is "
+                "positive.",
                 "Only for symmetric matrices. [[-1, 3], [-1.5, 3.5]] has the "
                 "eigenvalues 0.5 and 2, and -1 on its diagonal.",
             ),
             Choice(
-                "Not necessarily: their sum is the sum of the diagonal, and says "
-                "nothing about each entry.",
+                "Not necessarily: only the diagonal's sum is known.",
                 "So look at the diagonal as well, and at what the head does on text.",
             ),
             Choice(
@@ -214,13 +214,12 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "Because patterns do not matter for the result.",
+                "Because patterns do not matter for what the model predicts.",
                 "They matter much. Frozen patterns are those of the run that is to be "
                 "explained.",
             ),
             Choice(
-                "Because with fixed patterns the rest is linear, and linear things can "
-                "be multiplied out.",
+                "Because the rest is linear, and multiplies out.",
                 "The softmax is the step that does not multiply out. Freezing hides "
                 "how the patterns came about, and that has to be asked separately.",
             ),
@@ -246,8 +245,7 @@ RECALL = (
                 "among all tokens of the text.",
             ),
             Choice(
-                "No: distance and the other tokens change how much attention the "
-                "source gets.",
+                "No: distance and company change its attention.",
                 "What the source writes, given its attention, is fixed. How much "
                 "attention is left for it is not.",
             ),

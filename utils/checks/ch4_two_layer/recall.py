@@ -14,12 +14,12 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "9: one direct, eight through a head.",
+                "9: one direct, and one through each of the eight heads.",
                 "There are also paths through a head of layer 0 and then one of layer "
                 "1.",
             ),
             Choice(
-                "25: one direct, eight through one head, sixteen through two.",
+                "25: one direct, 8 through one, 16 through two.",
                 "(1 + 4) times (1 + 4): in each layer a path takes one of four heads "
                 "or none.",
             ),
@@ -43,7 +43,7 @@ RECALL = (
         question=("What does a virtual head have that an ordinary head has too?"),
         choices=(
             Choice(
-                "Weights of its own.",
+                "Weights of its own, which training has shaped.",
                 "It has none. It is the product of two heads that are there anyway.",
             ),
             Choice(
@@ -137,8 +137,7 @@ RECALL = (
                 "chance gives.",
             ),
             Choice(
-                "Nothing more than chance would: random heads score about one over the "
-                "root of 256.",
+                "No more than chance does.",
                 "The floor is 0.0625. Only what stands clear of it, in spreads of "
                 "random heads, says something.",
             ),
@@ -167,7 +166,7 @@ RECALL = (
                 "the useful part.",
             ),
             Choice(
-                "Nothing about its worth: that has to be measured on the loss.",
+                "Nothing about its worth.",
                 "Scores find heads made for each other. Whether what passes is useful "
                 "is another question.",
             ),
@@ -195,7 +194,7 @@ RECALL = (
                 "factor comes twice.",
             ),
             Choice(
-                "What are its eigenvalues other than zero?",
+                "What are its non-zero eigenvalues?",
                 "A cycle of factors leaves them, and the trace. This is why a check by "
                 "eigenvalues did not find the mistake in the paper's first figure.",
             ),

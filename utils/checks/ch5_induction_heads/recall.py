@@ -23,7 +23,7 @@ RECALL = (
                 "B is what should come next, so B is what there is to copy.",
             ),
             Choice(
-                "At the token before the first A.",
+                "At the token that stands before the first A.",
                 "Nothing there helps to guess what comes next.",
             ),
         ),
@@ -73,12 +73,12 @@ RECALL = (
                 "Knowing which 64 tokens are around beats chance by far, in any order.",
             ),
             Choice(
-                "Only if it is clearly below what knowing the set alone would give.",
+                "Only if it also beats knowing the set of tokens.",
                 "Who strikes off used tokens pays a mean of ln(63!)/63 = 3.2 nats "
                 "after the first. Below that, order is needed.",
             ),
             Choice(
-                "No, order cannot be learned from random tokens.",
+                "No, the order of random tokens cannot be learned by anybody.",
                 "It can be looked up, which is what induction does.",
             ),
         ),
@@ -93,13 +93,12 @@ RECALL = (
         question=("Why can a single layer of attention not do induction?"),
         choices=(
             Choice(
-                "It has too few heads.",
+                "It has too few heads, and each looks at one place only.",
                 "More heads in one layer do not help: none of them sees what another "
                 "wrote.",
             ),
             Choice(
-                "A score depends on two tokens and two positions, and the token before "
-                "the source is none of them.",
+                "No score knows the token before the source.",
                 'So no head can look for "what comes after a q". Somebody has to '
                 "write into the key what stood before it.",
             ),
@@ -157,7 +156,7 @@ RECALL = (
                 "The score is a ratio of norms, and a norm has no sign.",
             ),
             Choice(
-                "Yes: turn the sign of one matrix, and the score is the same.",
+                "Yes: the score does not see a sign.",
                 "So composition says that something is read. Eigenvalues, or "
                 "behaviour, say whether it is looked for or avoided.",
             ),
@@ -180,11 +179,11 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "Nothing: 0.9 is far above chance.",
+                "Nothing: 0.9 is far above what chance gives to a head.",
                 "A high score at one span does not say how the place was found.",
             ),
             Choice(
-                "A head that looks back 29 positions, whatever stands there.",
+                "A head that always looks back 29 positions.",
                 "At span 30 it hits the target each time. At another span it would hit "
                 "nothing. So test several.",
             ),
@@ -204,12 +203,11 @@ RECALL = (
         question=("Which two things does a head of the last layer need for induction?"),
         choices=(
             Choice(
-                "A high K-composition and many parameters.",
+                "A high K-composition score with a head below, and many parameters.",
                 "A high score may come with the wrong sign, and size is no condition.",
             ),
             Choice(
-                "It looks at the token after an earlier copy, and it raises the token "
-                "it looks at.",
+                "It finds the token after an earlier copy, and raises it.",
                 "Finding without copying predicts nothing, copying without finding "
                 "repeats whatever is around.",
             ),
@@ -237,7 +235,7 @@ RECALL = (
                 "positions into queries.",
             ),
             Choice(
-                "Not necessarily: cutting edges one at a time tells them apart.",
+                "Not necessarily: cutting single edges tells.",
                 "In one the K edge carries induction, in the other the Q edge. "
                 "Behaviour alone does not show it.",
             ),

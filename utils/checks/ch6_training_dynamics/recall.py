@@ -19,7 +19,7 @@ RECALL = (
                 "positive.",
             ),
             Choice(
-                "It pays 0.4 nats less for late tokens: it uses its context.",
+                "It uses its context, by 0.4 nats.",
                 "Negative means learning, in this order of the difference. Some papers "
                 "use the other sign.",
             ),
@@ -39,7 +39,7 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "It looks at no context, so its score is the luck of the chosen texts.",
+                "Its score is the luck of the chosen texts.",
                 "The same texts are behind the model's score, so the same luck is in "
                 "it.",
             ),
@@ -71,7 +71,7 @@ RECALL = (
                 "gains.",
             ),
             Choice(
-                "That cannot be told: compare the second copy with the first.",
+                "Compare the second copy with the first to tell.",
                 "The price of being sure of text is on both copies. Only looking back "
                 "can make the second one easier.",
             ),
@@ -95,7 +95,7 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "That heads attend after earlier copies.",
+                "That heads attend to the token after an earlier copy.",
                 "Text alone makes such heads too, with two layers.",
             ),
             Choice(
@@ -150,7 +150,7 @@ RECALL = (
                 "One share for each head is next to nothing.",
             ),
             Choice(
-                "Because a key now says what stood before it.",
+                "A key now says what stood before it.",
                 "That is what a previous-token head in a layer below would have to "
                 "provide. What is left to learn is the matching.",
             ),
@@ -203,8 +203,7 @@ RECALL = (
                 "Things that happen together again may still have a common cause.",
             ),
             Choice(
-                "Taking the heads out, or changing the architecture so that they form "
-                "sooner.",
+                "Taking the heads out, or making them form sooner.",
                 "An intervention changes one thing and looks at the other. A "
                 "coincidence, however narrow, does not.",
             ),
@@ -227,7 +226,7 @@ RECALL = (
         ),
         choices=(
             Choice(
-                "Yes: a mean says nothing about each of its parts.",
+                "Yes, a mean hides its parts.",
                 "So count how many got worse, and compare with a control in which no "
                 "such heads form.",
             ),
