@@ -26,6 +26,8 @@ def next_token(model: TransformerBridge, text: str) -> str:
     The text gets the start token in front, as `model.to_tokens` does by itself.
     Returns the token as a string, with its spaces and line breaks.
 
+    Steps: (1) the likeliest token after the last position, (2) its text.
+
     Example:
         >>> from utils.text.corpus import load_tokenizer
         >>> from utils.models.handmade import random_model
@@ -49,6 +51,9 @@ def per_token_loss(
     Column i is minus the log of the probability that the model, having read tokens 0
     to i, gives to token i + 1. The last token has no successor in the row, so there is
     one column less than there are tokens.
+
+    Steps: (1) the logarithm of a token's probability, (2) of the token that comes next,
+    (3) the sign.
 
     Example:
         >>> from utils.models.handmade import model_from_table
@@ -76,6 +81,8 @@ def attention_pattern(
 
     The result is what the weights ask for. It stays the same when a hook changes the
     model's own pattern.
+
+    Steps: (1) queries and keys, (2) the scaled scores, (3) the mask and the softmax.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -135,6 +142,8 @@ def ablate_head(
     own mean over the whole batch and all positions, the first one included. All else
     is computed anew, so later layers react to what is missing. The model is left as
     it was.
+
+    Steps: (1) the head writes zero, (2) or its mean.
 
     Example:
         >>> from utils.models.handmade import random_model

@@ -37,6 +37,8 @@ def decompose_residual(
     positions enter only what W_Q and W_K read. The sum over all components is the
     stream after the last layer.
 
+    Steps: (1) the embedding, (2) what each head adds, in order.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> model = random_model(n_layers=2, n_heads=3, d_model=10)
@@ -67,6 +69,8 @@ def logit_attribution(
     times a column of W_U. With `centred`, the mean over the vocabulary of what this
     component adds to every logit is subtracted: a constant on all logits changes no
     probability. Without it, the contributions are raw.
+
+    Steps: (1) raw contributions to the next token's logit, (2) centred ones.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -137,6 +141,8 @@ def scores_from_qk(
     and no softmax: where the key comes after the query, the entry says what the score
     would be if the head could see ahead.
 
+    Steps: (1) the scores but for a factor, (2) the scale.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2]])
@@ -164,6 +170,8 @@ def rotate_basis(
     becomes x @ rotation, everywhere. Returns the seven weights "W_E", "W_pos", "W_Q",
     "W_K", "W_V", "W_O" and "W_U" in the shapes the model has them, changed so that all
     logits stay as they were. No text is run through the model.
+
+    Steps: (1) what writes to the stream, (2) what reads from it.
 
     Example:
         >>> from utils.models.handmade import random_model, with_weights
@@ -195,6 +203,8 @@ def reparametrise_head(
     [d_model, d_head]. The first of the two is the old one times `change`, and the
     second makes up for it. No text is run through the model.
 
+    Steps: (1) W_V and W_O, (2) W_Q and W_K.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> model = random_model(1, d_model=10, d_head=4)
@@ -222,6 +232,8 @@ def head_as_tensor_product(
 
     for every x. `pattern` has queries as rows; `ov` acts on row vectors, as
     `ov_matrix` gives it.
+
+    Steps: (1) across positions, (2) within each vector.
 
     Example:
         >>> pattern = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
@@ -271,6 +283,9 @@ def feature_interference(vectors: Float[Tensor, "feature d_model"]) -> float:
     Each row is one direction; its length does not matter. Returns the root mean square
     of the cosine similarity over all pairs of different rows. 0 means that all are
     orthogonal, 1 that all lie on one line. Nothing is centred.
+
+    Steps: (1) lengths do not count, (2) pairs of different rows, (3) the root of the
+    mean square.
 
     Example:
         >>> round(feature_interference(torch.tensor([[3.0, 0.0], [2.0, 2.0]])), 4)

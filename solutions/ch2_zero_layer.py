@@ -28,6 +28,8 @@ def bigram_log_probs(
     count, so that no probability is zero. Row i of the result is the distribution of
     the token after token i.
 
+    Steps: (1) the counts, (2) shares within each row, (3) their logarithm.
+
     Example:
         >>> table = bigram_log_probs(torch.tensor([[0, 1, 2, 1, 2]]), d_vocab=3)
         >>> table.exp()
@@ -72,6 +74,9 @@ def kl_to_bigram(
     where P is the table and Q the softmax of the direct path. The result is the mean
     over i, weighted by `frequencies`, which sum to 1. No text is run through the model.
 
+    Steps: (1) the model's log-probabilities, (2) the divergence of one row, (3) the
+    weighted mean.
+
     Example:
         >>> from utils.models.handmade import model_from_table
         >>> table = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
@@ -101,6 +106,8 @@ def kneser_ney_loss(
 
     n(w) is the number of different tokens seen before w, N the sum of all n(w). After a
     token v that never had a follower, P(w | v) = P1(w).
+
+    Steps: (1) the shares of pairs, (2) P1, (3) both together.
 
     Example:
         >>> text = torch.tensor([[0, 1, 2, 1, 2]])
@@ -133,6 +140,8 @@ def top_bigrams(
     `token` is a string that is one token. Returns pairs of a token's string and its
     probability under the direct path, the likeliest first. No text is run through the
     model.
+
+    Steps: (1) the likeliest tokens, (2) their probabilities.
 
     Example:
         >>> from utils.models.attention_only import load_model

@@ -46,6 +46,8 @@ def frozen_pattern_logits(
     vector is a mixture of tokens. `pattern` is used as it is, whatever the tokens are.
     With the pattern fixed, the result is linear in `tokens`.
 
+    Steps: (1) the direct path, (2) what the heads add.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> model, ids = random_model(1), torch.tensor([[0, 5, 2, 7]])
@@ -78,6 +80,8 @@ def one_layer_path_terms(
 
     Path 0 is the direct path, from the token through W_E and W_U. Path 1 + h leads
     through head h. Nothing else reaches the logits, so the paths sum to them.
+
+    Steps: (1) the direct path, (2) a path through each head.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -146,6 +150,8 @@ def positional_pattern(
     Scores are divided by sqrt(d_head), later positions are hidden, rows sum to 1. No
     text is run through the model.
 
+    Steps: (1) the scores of positions, (2) the mask, (3) the scaled softmax.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> positional_pattern(random_model(1), layer=0, head=1, length=3)
@@ -204,6 +210,8 @@ def top_skip_trigrams(
     ... destination -> out" is a skip-trigram for any of both. No text is run through
     the model.
 
+    Steps: (1) the outputs, (2) the destinations.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> destinations, outs = top_skip_trigrams(random_model(1), 0, 1, source=6, k=3)
@@ -235,6 +243,9 @@ def circuit_lift(
     share. Scores are those of the full QK circuit divided by sqrt(d_head). No text is
     run through the model.
 
+    Steps: (1) the scores of one query, (2) their scale, (3) measured against an even
+    share.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> frequencies = torch.full((13,), 1 / 13)
@@ -264,6 +275,9 @@ def source_token_effect(
     that place is replaced by the token `replacement`; the destination itself stays.
     Returns, per row, by how many nats this lowers log P(out) at the destination:
     before minus after. A row without the source gives 0.
+
+    Steps: (1) nothing without the source, (2) one source, (3) every source before the
+    destination.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -295,6 +309,8 @@ def svd_of_product(
     largest first, and V [column, inner] with a @ b = U diag(S) V^T; the columns of U
     and those of V are orthonormal. No matrix larger than `a` or `b` is made.
 
+    Steps: (1) the singular values, (2) orthonormal columns, (3) the product.
+
     Example:
         >>> a, b = torch.randn(500, 3), torch.randn(3, 400)
         >>> U, S, V = svd_of_product(a, b)
@@ -318,6 +334,8 @@ def ov_eigenvalues(model: TransformerBridge, layer: int, head: int) -> Tensor:
     [d_head], in any order, found without building that matrix. No text is run through
     the model.
 
+    Steps: (1) a small matrix, (2) its eigenvalues.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> ov_eigenvalues(random_model(1, d_head=4), 0, 1).shape
@@ -340,6 +358,8 @@ def copying_score(
     the score is 0. With `centred`, the mean over the vocabulary is first subtracted
     from W_U: a constant on all logits changes no probability. No text is run through
     the model.
+
+    Steps: (1) the raw score, (2) the centred score, (3) a head that writes nothing.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -392,6 +412,8 @@ def skip_trigram_lift(
     by the source, and one in which it stays. Returns the mean over contexts of logits
     with minus logits without, at the last position. From logits, the mean over the
     vocabulary is subtracted first, because a constant changes no probability.
+
+    Steps: (1) the change between two runs, (2) without its mean over the vocabulary.
 
     Example:
         >>> from utils.models.handmade import random_model

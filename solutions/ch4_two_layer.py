@@ -43,6 +43,8 @@ def two_layer_path_terms(
     1.1, ...), next all through 0.1, and so on. Nothing is centred; the sum over all
     terms is the model's logits.
 
+    Steps: (1) the direct path, (2) paths through one head, (3) paths through two.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2]])
@@ -93,6 +95,8 @@ def virtual_head(
     OV matrix is a FactoredMatrix [d_model, d_model] that acts on row vectors, as each
     head's own W_OV = W_V W_O does. Patterns are those of the model on these tokens.
 
+    Steps: (1) the pattern of both, (2) the OV matrix of both.
+
     Example:
         >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1, (1, 0): 1})
@@ -124,6 +128,9 @@ def score_path_terms(
     query part i with key part j, divided by sqrt(d_head). There is no mask: where the
     key comes after the query, the entry is as if the head could see ahead. The sum over
     all (h + 2) * (h + 2) entries is the score before mask and softmax.
+
+    Steps: (1) embedding with embedding, but for a factor, (2) all parts with all, (3)
+    the scale.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -159,6 +166,8 @@ def composition_score(first: FactoredMatrix, second: FactoredMatrix) -> float:
     their product, divided by the Frobenius norms of both. No baseline is subtracted. If
     one of the two is all zero, the score is 0.
 
+    Steps: (1) the norm of the product, (2) divided by both norms, (3) 0 where one is 0.
+
     Example:
         >>> first = FactoredMatrix(torch.tensor([[1.0], [0.0]]), torch.ones(1, 2))
         >>> second = FactoredMatrix(torch.ones(2, 1), torch.tensor([[0.0, 3.0]]))
@@ -182,6 +191,8 @@ def q_composition(
     head j of `to_layer`, which reads it on the side of its query. Unless `from_layer`
     comes before `to_layer`, nothing can be read, and all entries are 0. No text is run
     through the model.
+
+    Steps: (1) the scores of all pairs, (2) 0 between other layers.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -211,6 +222,8 @@ def k_composition(
     head j of `to_layer`, which reads it on the side of its key. Unless `from_layer`
     comes before `to_layer`, all entries are 0. No text is run through the model.
 
+    Steps: (1) the scores of all pairs, (2) 0 between other layers.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> k_composition(random_model(2, n_heads=3), from_layer=1, to_layer=1).sum()
@@ -238,6 +251,8 @@ def v_composition(
     Entry (i, j) is the composition score of W_OV of head i of `from_layer` with W_OV of
     head j of `to_layer`. Unless `from_layer` comes before `to_layer`, all entries are
     0. No text is run through the model.
+
+    Steps: (1) the scores of all pairs, (2) 0 between other layers.
 
     Example:
         >>> from utils.models.handmade import previous_token_model
@@ -271,6 +286,8 @@ def random_composition(
     Q-, K- or V-composition is meant makes no difference. The same seed gives the same
     samples.
 
+    Steps: (1) one number for each sample, (2) scores of random heads, (3) the seed.
+
     Example:
         >>> floor = random_composition(d_model=64, d_head=8)
         >>> bool((floor.mean() - 1 / 64**0.5).abs() < 0.003), floor.std() < 0.02
@@ -301,6 +318,8 @@ def cyclic_composition_score(
     transposed. The denominator is that of the true K-composition: the norm of W_OV
     times the norm of W_QK. Unless `from_layer` comes before `to_layer`, all entries are
     0. No head is all zero. No text is run through the model.
+
+    Steps: (1) the scores of all pairs, (2) 0 between other layers.
 
     Example:
         >>> from utils.models.handmade import random_model
@@ -334,6 +353,8 @@ def term_importance(
     Entry n is the loss with all paths through fewer than n heads minus the loss when
     the paths through exactly n heads are added. There is one entry for each order from
     0 to the number of layers, and their sum is log(d_vocab) minus the model's loss.
+
+    Steps: (1) the direct path, (2) paths through one head, (3) paths through more.
 
     Example:
         >>> from utils.models.handmade import previous_token_model
@@ -389,6 +410,8 @@ def marginal_effect(
     a head that is in both lists counts once. The loss is the mean over all predicted
     tokens.
 
+    Steps: (1) heads by themselves, (2) when others are there.
+
     Example:
         >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1})
@@ -422,6 +445,9 @@ def pattern_preserving_ablation(
     zero. All attention patterns are forced to be those of the whole model on these
     tokens; everything else, such as the values that later heads read, follows from what
     is left. The model is left as it was.
+
+    Steps: (1) no head left out, (2) a head of the last layer, (3) an earlier head,
+    while patterns stay.
 
     Example:
         >>> from utils.models.handmade import random_model

@@ -48,6 +48,9 @@ def repeated_tokens(
     result has 1 + span * copies columns and holds int64. The same seed gives the same
     rows; the global random state is left alone (use torch.Generator).
 
+    Steps: (1) rows that begin with the start token, (2) different tokens in a span, (3)
+    the span repeated, another in each row.
+
     Example:
         >>> repeated_tokens(d_vocab=50, span=3, batch=2).shape
         torch.Size([2, 7])
@@ -74,6 +77,8 @@ def repeat_loss(
     all tokens of the second and later copies, except the very first token of the second
     copy: nothing tells that the repeat begins. The first token of a third copy counts.
 
+    Steps: (1) the mean loss, (2) of what could be known.
+
     Example:
         >>> from utils.models.handmade import induction_model
         >>> model, tokens = induction_model(), repeated_tokens(13, span=6)
@@ -98,6 +103,8 @@ def prefix_matching_score(
     **add up** the attention it gives to all positions it points at. The score is the
     mean of these sums over all such queries of all rows. Queries that point nowhere
     do not count.
+
+    Steps: (1) one position to point at, (2) several of them added up.
 
     Example:
         >>> from utils.models.handmade import induction_model
@@ -129,6 +136,9 @@ def logit_effect(
     Take the vector that the head writes to the stream at position i, and turn it into
     logits with W_U. Subtract their mean over the whole vocabulary: raising all logits
     alike changes no prediction. Entry i is what is left for tokens[:, i + 1].
+
+    Steps: (1) the head's own logits of the next token, (2) without the mean of all
+    logits.
 
     Example:
         >>> from utils.models.handmade import induction_model
@@ -219,6 +229,8 @@ def ideal_pattern_recovery(
 
     It is 1 when the ideal patterns are as good as the real ones.
 
+    Steps: (1) 1 for the real pattern, (2) 0 for no pattern, (3) what lies between.
+
     Example:
         >>> from utils.models.handmade import induction_model
         >>> model, tokens = induction_model(), repeated_tokens(13, span=6, batch=1)
@@ -263,6 +275,8 @@ def ablate_edge(
     the target's W_Q, W_K or W_V reads the stream **minus** what the source wrote. The
     target's other two inputs, all other heads and the logits still see the source. What
     comes after the target is computed anew. The model is left as it was.
+
+    Steps: (1) the values, (2) the queries, (3) the keys.
 
     Example:
         >>> from utils.models.handmade import induction_model
@@ -331,6 +345,8 @@ def same_matching_score(
     With `prev_head`, W_OV = W_V W_O is that of head 0.prev_head. Without it, it is the
     sum over all heads of layer 0, each weighted by `previous_token_weights`.
 
+    Steps: (1) through one first-layer head, (2) through all, weighted.
+
     Example:
         >>> from utils.models.handmade import decoy_model, induction_model
         >>> round(same_matching_score(induction_model(), layer=1, head=2), 2)
@@ -373,6 +389,9 @@ def induction_heads_from_weights(
     one match needs to outweigh n_ctx other keys.
 
     No text is run through the model. Returns (layer, head) pairs in order.
+
+    Steps: (1) the head that does it, (2) none that looks elsewhere, (3) none that is
+    too faint.
 
     Example:
         >>> from utils.models.handmade import decoy_model, induction_model
@@ -422,6 +441,8 @@ def build_previous_token_head(
     position i - 1, whatever the tokens. The value of a position holds no position
     vector, so W_OV turns W_E[t] into W_prev[t], for every token t.
 
+    Steps: (1) W_QK looks one back, (2) W_OV moves the token.
+
     Example:
         >>> from utils.models.handmade import orthonormal_rows
         >>> W_E, W_pos, W_prev = orthonormal_rows(19, 20).split([6, 7, 6])
@@ -452,6 +473,8 @@ def build_matching_head(
     2. If there are none, at least 0.99 goes to position 0, which holds START_ID.
     3. W_OV turns the stream of a position into 10 W_E[t], where t is its own token, and
        that of position 0 into zero.
+
+    Steps: (1) the match, (2) where to rest, (3) what is moved.
 
     Example:
         >>> from utils.models.handmade import orthonormal_rows

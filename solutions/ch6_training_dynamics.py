@@ -61,6 +61,9 @@ def phase_change_step(
     to the last snapshot (0 where that is 0). The share is above 1 when the score partly
     goes back later, and negative when the window's change runs against the whole.
 
+    Steps: (1) the window of the largest change, (2) its share of the whole, (3) windows
+    that end between snapshots.
+
     Example:
         >>> steps = torch.tensor([0.0, 4.0, 8.0, 12.0, 16.0])
         >>> scores = torch.tensor([0.0, 0.0, -1.0, -3.0, -4.0])
@@ -99,6 +102,8 @@ def loss_by_log_position(
     next: difference of losses divided by difference of places, in nats for each factor
     e of the position.
 
+    Steps: (1) the places, (2) the losses, (3) the slopes.
+
     Example:
         >>> places, means, slopes = loss_by_log_position(
         ...     torch.tensor([[5.0, 4.0, 4.0, 3.0, 3.0, 2.0, 2.0]]), n_bins=3)
@@ -132,6 +137,8 @@ def loss_trajectory(
     directions have length 1, so distances stay in nats). The sign of a component is
     free.
 
+    Steps: (1) centred points, (2) the directions, (3) the lengths.
+
     Example:
         >>> line = torch.arange(4.0)[None, :, None] * torch.tensor([3.0, 0.0, 4.0])
         >>> loss_trajectory(line, n_components=1).abs().flatten()
@@ -158,6 +165,8 @@ def smear_keys(
     With s = sigmoid(alpha) for each head, the new key at position j is s times the old
     key at j plus (1 - s) times the **old** key at j - 1. The first position has none
     before it and stays as it is.
+
+    Steps: (1) half of each, (2) the share of each head.
 
     Example:
         >>> k = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)

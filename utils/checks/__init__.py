@@ -4,8 +4,8 @@ Each chapter has a folder here, `utils/checks/chN_x/`, and in it one file an exe
 `direct_path.py` holds the judge, the hints and the known mistakes of `direct_path` and
 offers them as `CHECK`. What several files of a chapter need stands in its `shared.py`,
 its questions in `predictions.py`, what later chapters ask of it in `recall.py` and the
-model answers to "in your own words" in `words.py`. The order of the exercises is the
-notebook's.
+model answers to "in your own words" in `words.py`. `steps.py` has the steps of its
+longer exercises. The order of the exercises is the notebook's.
 
 Expected values are worked out here once more and not taken from the course's solutions:
 an answer cannot be its own judge. So `utils.checks` never reaches `solutions`.
@@ -35,6 +35,7 @@ __all__ = [
     "find_words",
     "is_exercise",
     "predictions_of",
+    "steps_of",
     "recall_of",
     "stub_of",
     "twin_of",
@@ -43,7 +44,7 @@ __all__ = [
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "chapters"
-NO_EXERCISES = ("__init__", "shared", "predictions", "recall", "words")
+NO_EXERCISES = ("__init__", "shared", "predictions", "recall", "steps", "words")
 EXERCISE_CELL = re.compile(r"\A@exercise\ndef (\w+)\(")
 
 
@@ -88,6 +89,19 @@ class Check:
     mistakes: tuple[Mistake, ...]
     passed: str
     uses_random: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of an exercise that can hold before the whole does.
+
+    `label` is what the docstring calls it. `holds(answer)` calls the answer on a simple
+    case, in which later steps change nothing or can be looked past, and says whether
+    this one is there; what it raises counts as no.
+    """
+
+    label: str
+    holds: Callable[[Callable], bool]
 
 
 @dataclass(frozen=True)
@@ -172,6 +186,15 @@ def _offered(stem: str, file: str, name: str) -> tuple:
         return ()
     module = importlib.import_module(f"{__name__}.{stem}.{file}")
     return getattr(module, name, ())
+
+
+@cache
+def steps_of(name: str) -> tuple[Step, ...]:
+    """The steps of an exercise, in order; none where it has one only."""
+    stem = chapter_of(name)
+    if not (HERE / stem / "steps.py").exists():
+        return ()
+    return importlib.import_module(f"{__name__}.{stem}.steps").STEPS.get(name, ())
 
 
 def chapter_of(name: str) -> str:

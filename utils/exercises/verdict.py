@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-from utils.checks import Check, Wrong, chapter_of, find_check, is_exercise
+from utils.checks import Check, Wrong, chapter_of, find_check, is_exercise, steps_of
 from utils.exercises.guard import Snapshot, TimeUp, guarded
 from utils.exercises.likeness import Call, Failure, copied, makes_mistake
+from utils.exercises.reach import how_far, steps_held
 from utils.exercises.stubs import read_stub, signature_fault
 from utils.models.attention_only import live_models
 
 __all__ = ["TIME_LIMIT", "CheckResult", "run_check"]
 
+STEP_LIMIT = 2.0  # the same for each step of an answer that did not pass
 TIME_LIMIT = 10.0  # seconds of computing; a check of a right answer takes under 2
 # Names that people know from other courses, and what stands here in their place.
 ELSEWHERE = (
@@ -45,6 +47,8 @@ class CheckResult:
     `status` is "passed", "not attempted", "failed" or "error"; `message` is plain text
     and complete on its own; `mistake` is the name of the recognised mistake or None.
     `returned` holds the calls that the check made: (arguments, what came back).
+    `steps_held` counts the exercise's steps that an answer has which did not pass; it
+    is None where there are none, or where it was not asked.
     """
 
     name: str
@@ -54,6 +58,7 @@ class CheckResult:
     printed: str = ""
     notes: list[str] = field(default_factory=list)
     returned: list[tuple] = field(default_factory=list, repr=False)
+    steps_held: int | None = None
 
 
 def run_check(
@@ -96,6 +101,8 @@ def run_check(
         fault = _fault_of(name, function)
         if fault is not None:
             verdict.message += f"\nThe first line differs from the stub's. {fault}"
+    if verdict.status in ("failed", "error") and not isinstance(complaint, TimeUp):
+        _say_how_far(verdict, function)
     verdict.notes += _dtype_note()
     verdict.printed = printed.text if printed else ""
     verdict.returned = [
@@ -127,6 +134,20 @@ class _Recorder:
             self.harm += [word for word in snapshot.harm if word not in self.harm]
             self.notes += [word for word in snapshot.notes if word not in self.notes]
         return call.result
+
+
+def _say_how_far(verdict: CheckResult, function: Callable) -> None:
+    """Add which step of the exercise the answer has reached, if it has several.
+
+    An answer that does the right thing under another first line, or that changes what
+    it was given, has reached them all.
+    """
+    steps = steps_of(verdict.name)
+    if not steps or verdict.mistake in ("other signature", "changes its input"):
+        return
+    with _bound_to_answer(verdict.name, function), _as_chapters_set_torch():
+        verdict.steps_held = steps_held(steps, function, STEP_LIMIT)
+    verdict.notes.append(how_far(steps, verdict.steps_held))
 
 
 def _globals_of(function: Callable) -> dict:

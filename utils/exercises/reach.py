@@ -1,0 +1,51 @@
+"""How far an answer that did not pass has got: which steps of the exercise hold."""
+
+from collections.abc import Callable
+
+import torch
+
+from utils.checks import Step
+from utils.exercises.guard import Snapshot, TimeUp, guarded
+from utils.models.attention_only import live_models
+
+__all__ = ["how_far", "listed", "steps_held"]
+
+
+def steps_held(steps: tuple[Step, ...], answer: Callable, seconds: float) -> int:
+    """How many of the steps hold, from the first on, up to one that does not."""
+    for number, step in enumerate(steps):
+        if not _holds(step, answer, seconds):
+            return number
+    return len(steps)
+
+
+def _holds(step: Step, answer: Callable, seconds: float) -> bool:
+    snapshot = Snapshot(tuple(live_models()))
+    try:
+        with guarded(seconds, getattr(answer, "__globals__", {})):
+            torch.manual_seed(0)
+            return bool(step.holds(answer))
+    except (Exception, SystemExit, TimeUp):
+        return False
+    finally:
+        snapshot.restore()
+
+
+def listed(steps: tuple[Step, ...]) -> str:
+    """The steps in one sentence, as the exercise's docstring gives them."""
+    labels = [f"({number}) {step.label}" for number, step in enumerate(steps, 1)]
+    return f"Steps: {', '.join(labels)}."
+
+
+def how_far(steps: tuple[Step, ...], held: int) -> str:
+    """A sentence on the step that is reached and the next one, from the count."""
+    if held == len(steps):
+        return (
+            f"All {held} steps hold in a simple case. What is wrong shows in others "
+            "only: other sizes, layers, heads or edges."
+        )
+    following = f"step {held + 1}, {steps[held].label}"
+    if held == 0:
+        return f"To begin with: {following}. It does not hold yet in a simple case."
+    reached = f"step {held} of {len(steps)}, {steps[held - 1].label}"
+    return f"You have reached {reached}. Next: {following}."
