@@ -16,10 +16,12 @@ __all__ = ["lines_card", "reply"]
 IN_WORDS_AFTER = 2  # orders that were not right
 MARKS = {"right": "✓ stands right", "wrong line": "✗ wrong line", "not yet": "not yet"}
 CODE = (
-    "margin:0;white-space:pre;overflow-x:auto;color:inherit;background:transparent;"
+    "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0;"
+    "color:inherit;background:transparent;"
     "font-family:var(--jp-code-font-family,monospace);"
     "font-size:var(--jp-code-font-size,13px);line-height:1.4"
 )
+BUTTON = {"width": "auto", "flex": "0 0 auto"}
 _missed: Counter[str] = Counter()
 
 
@@ -123,7 +125,8 @@ class Board:
                 button.on_click(_at(move, i))
             self.spare[i].buttons[0].on_click(_at(self._back, i))
         self.check = widgets.Button(
-            description="Check this order", layout={"width": "auto"}
+            description="Check this order",
+            layout={**BUTTON, "align_self": "flex-start"},
         )
         self.check.on_click(lambda _: self._judge())
         self.said, self.answer = widgets.HTML(), widgets.HTML()
@@ -218,8 +221,7 @@ class _Row:
         self.code = widgets.HTML(layout={"flex": "1 1 auto", "min_width": "0"})
         self.labels = labels
         self.buttons = [
-            widgets.Button(description=label, layout={"width": "auto"})
-            for label in labels
+            widgets.Button(description=label, layout=BUTTON) for label in labels
         ]
         self.widget = widgets.HBox([self.code, *self.buttons])
 
@@ -228,7 +230,7 @@ class _Row:
             '<div style="display:flex;gap:.8em;align-items:baseline">'
             f"<span>{number}</span>"
             f'<pre style="{CODE};flex:1">{html.escape(text)}</pre>'
-            f"<strong>{mark}</strong></div>"
+            f'<strong style="white-space:nowrap">{mark}</strong></div>'
         )
         for label, button in zip(self.labels, self.buttons, strict=True):
             button.tooltip = f"{label}: line {number}, {text.strip()}"

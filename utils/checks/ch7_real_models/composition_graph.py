@@ -203,6 +203,7 @@ CHECK = Check(
             "You did not divide by the norms, so large heads seem to compose with "
             "everybody.",
             not_divided,
+            swap=("product / sizes.clamp(min=1e-30)", "product"),
         ),
         Mistake(
             "squared",
@@ -290,6 +291,7 @@ CHECK = Check(
             "always keys",
             "Your function does not use `kind`.",
             always_keys,
+            swap=("[kind]", '["k"]'),
         ),
         Mistake(
             "queries for keys",

@@ -165,12 +165,20 @@ CHECK = Check(
             "You took the eigenvalues of W_OV alone. Copying is about tokens: W_E "
             "comes before and W_U after.",
             inside_the_stream,
+            swap=(
+                'weights["W_O"] @ around @ weights["W_V"]',
+                'weights["W_O"] @ weights["W_V"]',
+            ),
         ),
         Mistake(
             "real parts below",
             "You divided by the absolute values of the real parts. Take the absolute "
             "values of the complex numbers, or a rotation counts as copying.",
             real_parts_below,
+            swap=(
+                "eigenvalues.abs().sum(dim=-1)",
+                "eigenvalues.real.abs().sum(dim=-1)",
+            ),
         ),
         Mistake(
             "share of positive ones",

@@ -230,6 +230,7 @@ CHECK = Check(
             "The biases of the norms are gone. Each passes through the matrix that "
             "reads it and adds to that matrix's own bias.",
             bias_lost,
+            swap=("weights[bias] + (b_here * W).sum(dim=-2)", "weights[bias]"),
         ),
         Mistake(
             "norm bias scaled",
@@ -248,6 +249,7 @@ CHECK = Check(
             "The matrices have taken up the norms' weights, but the norms still have "
             "them, so they would count twice. Set them to 1 and 0.",
             norms_kept,
+            swap=("= torch.ones_like(w), 0 * b", "= w, b"),
         ),
         Mistake(
             "last norm forgotten",

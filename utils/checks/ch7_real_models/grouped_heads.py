@@ -100,11 +100,13 @@ CHECK = Check(
             "keys only",
             "You expanded the keys. The values are shared in the same way.",
             keys_only,
+            swap=('("W_K", "b_K", "W_V", "b_V")', '("W_K", "b_K")'),
         ),
         Mistake(
             "biases forgotten",
             "The matrices are expanded, their biases b_K and b_V are not.",
             matrices_only,
+            swap=('("W_K", "b_K", "W_V", "b_V")', '("W_K", "W_V")'),
         ),
         Mistake(
             "too often",

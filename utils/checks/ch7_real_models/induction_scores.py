@@ -261,6 +261,10 @@ CHECK = Check(
             "Your prefix matching looks at the earlier copy of the query's token. "
             "Induction points one further: at what came after it.",
             points_at_the_copy,
+            swap=(
+                "matching[:, :, 1:] = earlier[:, :, :-1]",
+                "matching[:, :, :] = earlier",
+            ),
         ),
         Mistake(
             "key before the copy",
@@ -340,6 +344,10 @@ CHECK = Check(
             "the attention that goes elsewhere, or a head that rests on the start "
             "token seems to do nothing.",
             not_renormalised,
+            swap=(
+                "given = weights.sum(dim=-1)",
+                "given = pattern[:, :, 1:].sum(dim=-1)",
+            ),
         ),
         Mistake(
             "over all queries",

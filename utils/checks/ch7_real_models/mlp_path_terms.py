@@ -245,6 +245,7 @@ CHECK = Check(
             "Your terms are not divided by the norm's scale. W_in reads the stream "
             "after the norm.",
             not_divided,
+            swap=("torch.cat(terms) / scale @", "torch.cat(terms) @"),
         ),
         Mistake(
             "each by its own size",
@@ -268,6 +269,7 @@ CHECK = Check(
             "You added b_in to every term, so it counts many times. It belongs to the "
             "last one.",
             bias_in_every_term,
+            swap=("seen[-1] +=", "seen +="),
         ),
         Mistake(
             "MLP before heads",

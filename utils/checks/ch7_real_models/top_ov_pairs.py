@@ -241,6 +241,7 @@ CHECK = Check(
             "pairs swapped",
             "Sources and outputs have changed places. Rows are source tokens.",
             pairs_swapped,
+            swap=("places // n_out, places % n_out", "places % n_out, places // n_out"),
         ),
         Mistake(
             "one for each source",
@@ -263,6 +264,7 @@ CHECK = Check(
             "Your row numbers begin again in every block. Add the number of its first "
             "row.",
             rows_from_zero,
+            swap=("where + start * n_out", "where"),
         ),
     ),
     passed=(
