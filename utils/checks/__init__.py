@@ -191,7 +191,7 @@ def _offered(stem: str, file: str, name: str) -> tuple:
 @cache
 def steps_of(name: str) -> tuple[Step, ...]:
     """The steps of an exercise, in order; none where it has one only."""
-    stem = chapter_of(name)
+    stem = chapter_of(name) if is_exercise(name) else ""
     if not (HERE / stem / "steps.py").exists():
         return ()
     return importlib.import_module(f"{__name__}.{stem}.steps").STEPS.get(name, ())

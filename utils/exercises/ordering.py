@@ -16,7 +16,7 @@ __all__ = ["lines_card", "reply"]
 IN_WORDS_AFTER = 2  # orders that were not right
 MARKS = {"right": "✓ stands right", "wrong line": "✗ wrong line", "not yet": "not yet"}
 CODE = (
-    "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0;"
+    "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0;word-break:normal;"
     "color:inherit;background:transparent;"
     "font-family:var(--jp-code-font-family,monospace);"
     "font-size:var(--jp-code-font-size,13px);line-height:1.4"
