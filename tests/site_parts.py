@@ -31,6 +31,7 @@ needs_tools = pytest.mark.skipif(
     reason="what builds the site is not installed: python3 -m utils site",
 )
 
+OWN_WORDS = '# Say it.\nown_words("words_zero_layers", r"""\n\n""")'
 HOSTILE = "</script><img src=//example.com/x onerror=alert(1)>"
 
 
@@ -56,6 +57,7 @@ def made_chapter() -> nbformat.NotebookNode:
     box = {"model_name": "VBoxModel", "state": {"children": ["IPY_MODEL_slider"]}}
     slider = {"model_name": "IntSliderModel", "state": {"description": "Position"}}
     widget = {WIDGET: {"model_id": "box"}, "text/plain": "VBox()"}
+    ballot = new_output("display_data", data={WIDGET: {"model_id": "ballot"}})
     cells = [
         _words("ch2-001", "# Chapter 2: Made up\n\n**Time:** 5 minutes; short."),
         _words("ch2-002", "## 1. Formulas\n\nHere $\\textcolor{#9A3D84}{W_Q}$, and\n\n"
@@ -73,6 +75,8 @@ def made_chapter() -> nbformat.NotebookNode:
             new_output("display_data", data=widget),
         ]),
         _code("ch2-008", 'predict("zero_layer_sees")', []),
+        _code("ch2-r1", 'import this\n\nrecall("ch2")\n', [ballot]),
+        _code("ch2-w1", OWN_WORDS, [ballot]),
         _code("ch2-019", stub_of("direct_path"), []),
         _code("ch2-020", 'progress("ch2")', [shown(heat)]),
     ]  # fmt: skip

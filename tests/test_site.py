@@ -12,6 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests.site_parts import HOSTILE, made_chapter, needs_tools, small_site
+from utils.checks import find_words, recall_of
 from utils.launcher import environment, lab, library, site
 from utils.launcher.environment import Problem
 from utils.launcher.website import build, check, execute
@@ -95,11 +96,22 @@ def test_exercise_has_hints_and_solution_folded(page):
 
 
 def test_prediction_says_what_each_choice_is_told(page):
-    asked = page.markdown.split("(ch2-008)=")[1].split("(ch2-019)=")[0]
+    asked = page.markdown.split("(ch2-008)=")[1].split("(ch2-r1)=")[0]
     choices = asked.count('<details class="choice">')
     assert choices >= 3
     assert asked.count("**Yes.**") == 1
     assert asked.count("**Not quite.**") == choices - 1
+
+
+def test_recall_asks_of_the_chapter_before_and_own_words_have_a_model_answer(page):
+    recalled = page.markdown.split("(ch2-r1)=")[1].split("(ch2-w1)=")[0]
+    questions = recall_of("ch1_residual_stream")
+    assert len(questions) >= 3 and recalled.count("**From before.**") == len(questions)
+    assert recalled.count("**Yes.**") == len(questions)
+    written = page.markdown.split("(ch2-w1)=")[1].split("(ch2-019)=")[0]
+    words = find_words("words_zero_layers")
+    assert prose(words.question) in written
+    assert prose(words.answer) in written.split("A model answer")[1]
 
 
 def test_nothing_vanishes_unseen(tmp_path):

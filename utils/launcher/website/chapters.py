@@ -8,11 +8,20 @@ import ast
 import html
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.checks import EXERCISE_CELL, find_check, find_prediction
+from utils.checks import (
+    EXERCISE_CELL,
+    Prediction,
+    chapters,
+    find_check,
+    find_prediction,
+    find_words,
+    recall_of,
+)
 from utils.exercises.sync import solution_source
 from utils.launcher.website.outputs import STATE, Picture, show_cell
 from utils.launcher.website.text import anchor, code_block, details, prose, raw
@@ -20,6 +29,8 @@ from utils.launcher.website.text import anchor, code_block, details, prose, raw
 __all__ = ["ChapterPage", "chapter_page"]
 
 PREDICTION = re.compile(r"\Apredict\(\"(\w+)\"\)\s*\Z")
+RECALL = re.compile(r"^recall\(\"(ch\d)\"\)\s*\Z", re.MULTILINE)
+OWN_WORDS = re.compile(r"^own_words\(\"(\w+)\",", re.MULTILINE)
 OWN_STATE = re.compile(r"\Aprogress\(")
 HEADING = re.compile(r"^(#{1,3}) (.+)$", re.MULTILINE)
 TIMES = re.compile(r"\*\*Time:\*\* *(\d+) minutes")
@@ -85,9 +96,9 @@ def _cell(cell: Any, page: ChapterPage, widgets: dict, stills: Path) -> str:
     place = anchor(cell.id)
     if cell.cell_type == "markdown":
         return f"{place}\n\n{cell.source.strip()}"
-    asked = PREDICTION.match(cell.source)
-    if asked:
-        return _prediction(asked[1], place)
+    question = _question(cell.source, place)
+    if question:
+        return question
     exercise = EXERCISE_CELL.match(cell.source)
     if exercise:
         page.exercises[exercise[1]] = cell.id
@@ -104,20 +115,47 @@ def _cell(cell: Any, page: ChapterPage, widgets: dict, stills: Path) -> str:
     return "\n\n".join(parts)
 
 
-def _prediction(name: str, place: str) -> str:
-    """The question, and under each choice, folded, what whoever chose it is told."""
-    prediction = find_prediction(name)
-    order = list(range(len(prediction.choices)))
-    random.Random(name).shuffle(order)
-    question = "**Predict first.** " + prose(prediction.question)
-    # A link leads to what follows its place, and that must not be raw HTML.
-    lines = ['<div class="prediction">', place, question]
-    for letter, index in zip("abcdefgh", order, strict=False):
-        choice = prediction.choices[index]
-        verdict = "**Yes.** " if index == prediction.right else "**Not quite.** "
-        summary = f"{letter}) {_inline(choice.text)}"
-        lines.append(details(summary, verdict + prose(choice.explanation), "choice"))
-    return "\n\n".join([*lines, "</div>"])
+def _question(source: str, place: str) -> str:
+    """What a cell that only asks something asks, and the answers, folded; or ""."""
+    if asked := PREDICTION.match(source):
+        return _asked([find_prediction(asked[1])], "Predict first.", place)
+    if asked := RECALL.search(source):
+        return _asked(_recalled(asked[1]), "From before.", place)
+    if asked := OWN_WORDS.search(source):
+        words = find_words(asked[1])
+        lead = f"**In your own words.** {prose(words.question)}"
+        answer = details("A model answer", prose(words.answer), "choice")
+        return _framed("prediction", place, lead, answer)
+    return ""
+
+
+def _recalled(chapter: str) -> tuple[Prediction, ...]:
+    """Questions that the chapter may begin with: a learner's own record draws them
+    from all earlier chapters, here they are those on the one before."""
+    stems = chapters()
+    place = [stem.split("_")[0] for stem in stems].index(chapter)
+    return recall_of(stems[place - 1]) if place else recall_of(stems[0], "BEFORE")
+
+
+def _asked(questions: Iterable[Prediction], lead: str, place: str) -> str:
+    """Questions with choices; under each choice what whoever chose it is told."""
+    lines = []
+    for question in questions:
+        lines.append(f"**{lead}** {prose(question.question)}")
+        order = list(range(len(question.choices)))
+        random.Random(question.name).shuffle(order)
+        for letter, index in zip("abcdefgh", order, strict=False):
+            choice = question.choices[index]
+            verdict = "**Yes.** " if index == question.right else "**Not quite.** "
+            summary = f"{letter}) {_inline(choice.text)}"
+            told = verdict + prose(choice.explanation)
+            lines.append(details(summary, told, "choice"))
+    return _framed("prediction", place, *lines)
+
+
+def _framed(kind: str, place: str, *parts: str) -> str:
+    """A card. A link leads to what follows its place, which must not be raw HTML."""
+    return "\n\n".join([f'<div class="{kind}">', place, *parts, "</div>"])
 
 
 def _exercise(stem: str, name: str, source: str, place: str) -> str:
@@ -130,9 +168,7 @@ def _exercise(stem: str, name: str, source: str, place: str) -> str:
     solution = without_docstring(solution_source(stem, name))
     folded.append(details(f"Solution of <code>{name}</code>", code_block(solution)))
     more = f"Reference: [`{name}`](#fn-{name})."
-    return "\n\n".join(
-        ['<div class="exercise">', place, code_block(source), *folded, more, "</div>"]
-    )
+    return _framed("exercise", place, code_block(source), *folded, more)
 
 
 def without_docstring(source: str) -> str:
