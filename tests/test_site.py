@@ -156,6 +156,7 @@ def test_links_to_notebooks_become_links_to_pages():
         "[a](chapters/ch0_toolbox.md) [b](chapters/ch1_x.md#c) [d](glossary.md#e-f)"
     )
     assert relinked(text, "chapters/x").startswith("[a](../chapters/ch0_toolbox.md)")
+    assert relinked("[a](../utils/x.md)", "guide") == "a (`utils/x.md` in the clone)"
 
 
 # --- The built site -------------------------------------------------------------------

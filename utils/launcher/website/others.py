@@ -16,6 +16,8 @@ FINDINGS = "ch7-081"
 NOTEBOOK_LINK = re.compile(
     r"\]\((?:\.\./)?(?:chapters/)?(ch\d_\w+)\.ipynb(#[\w.-]*)?\)"
 )
+# A file that is in the clone and no page here.
+FILE_LINK = re.compile(r"\[([^\]]+)\]\(\.\./(?!chapters/)([\w./-]+)\)")
 GLOSSARY_LINK = re.compile(r"\]\((?:chapters/)?GLOSSARY\.md(#[\w.-]*)?\)")
 # Where a page is to be found, for the front page; a page that is not there is not told.
 PLACES = (
@@ -49,6 +51,7 @@ PLACES = (
 def relinked(markdown: str, page: str) -> str:
     """A page's Markdown with links to notebooks and glossary turned to the site's."""
     up = "../" * page.count("/")
+    markdown = FILE_LINK.sub(r"\1 (`\2` in the clone)", markdown)
     markdown = NOTEBOOK_LINK.sub(
         lambda m: f"]({up}chapters/{m[1]}.md{m[2] or ''})", markdown
     )
