@@ -3,6 +3,8 @@
 The solutions of chapter 3, importable as a library of analyses (paper.md's rows are
 cited as F-..). Matrices over the vocabulary stay factored: the product of two narrow
 matrices says the same as one of 16 million numbers. Effects are in nats.
+
+Over 400 lines: a chapter's solutions are one file, in which its learner looks them up.
 """
 
 import math

@@ -135,11 +135,15 @@ def run_all(page, seconds: int = 600) -> None:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     page.wait_for_timeout(1_000)
-    for _ in range(seconds):
+    idle = 0
+    for _ in range(4 * seconds):
         prompts = page.evaluate(PROMPTS)
         if "[*]:" not in prompts and ("[ ]:" not in prompts or errors(page)):
             return
-        page.wait_for_timeout(1_000)
+        idle = 0 if "[*]:" in prompts else idle + 1
+        if idle > 240:
+            pytest.fail(f"cells are left, and for a minute none has run: {prompts}")
+        page.wait_for_timeout(250)
     pytest.fail(f"not all cells had run after {seconds} seconds: {prompts}")
 
 

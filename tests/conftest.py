@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 
 from tests import warm
+from tests.order import begins
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = ROOT / "tests" / "offline"
 SCRATCH = Path(tempfile.mkdtemp(prefix="course-pytest-"))
 SOLVED_FOLDER = ROOT / ".solved"
+SHUFFLE = 1  # with this seed the sections of the solved chapters change places
 SOLVED = pytest.StashKey[list[str]]()
 WARM = pytest.StashKey[warm.Warm]()
-SHUFFLE = 1  # with this seed the sections of the solved chapters change places
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -104,15 +105,42 @@ def solved_copies(folder: Path) -> list[Path]:
     return copies
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Several processes take whole files, or pieces that share nothing."""
+    if config.option.dist == "loadfile":
+        from tests.order import Pieces
+
+        return Pieces(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
+    """Give a notebook its kernel, and let the sections of a chapter forget others."""
     if item.path.suffix == ".ipynb" and warm.ADDRESS in os.environ:
         warm.choose_kernel(item.config.option, item.path)
+    yield
+    if item.path.parent == ROOT / "chapters":
+        forget_other_sections(item)
+
+
+def forget_other_sections(item) -> None:
+    """Before a section's first cell; the kernel is ready by then."""
+    from tests.alone import run_before
+
+    code = run_before(item.parent.nb).get(item.cell.id)
+    if code:
+        kernel = item.parent.kernel
+        sent = kernel.execute_cell_input(code)
+        kernel.await_reply(sent, 60)
+        kernel.await_idle(sent, 60)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Running a whole notebook is slow; say so before `-m "not slow"` is applied."""
+    """The longest first. Running a whole notebook is slow, which is said before
+    `-m "not slow"` is applied."""
+    items.sort(key=lambda item: begins(item.nodeid))
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.slow)

@@ -1,51 +1,22 @@
 """A section stands alone: after the setup line, each runs without the ones before it.
 
-The cells run here one after the other in this process, as a learner runs them who opens
-a chapter in the middle; nothing is drawn. In the solved copies of the chapters, which
-nbval runs, the sections come in a shuffled order as well.
+nbval runs the chapters that way (`tests/alone.py`). Here it is shown that a section
+that leans on another one is found.
 """
 
-import random
 from pathlib import Path
 
 import nbformat
 import pytest
-from IPython.display import display
 
+from tests.alone import run_before
 from utils.exercises.sync import sections, solved_copy
 
-pytestmark = pytest.mark.slow
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("ch*.ipynb"))
 
 
 def read(path: Path):
     return nbformat.read(path, as_version=4)
-
-
-def run(cells: list, namespace: dict) -> None:
-    """Run the code cells; an error says which cell it was."""
-    for cell in cells:
-        if cell.cell_type == "code":
-            try:
-                exec(compile(cell.source, f"<cell {cell.id}>", "exec"), namespace)
-            except Exception as error:
-                error.add_note(f"in cell {cell.id}:\n{cell.source}")
-                raise
-
-
-def alone(setup: list, section: list) -> None:
-    namespace = {"__name__": "__main__", "display": display}
-    run([*setup, *section], namespace)
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_each_section_runs_alone_in_any_order(chapter, monkeypatch):
-    monkeypatch.delenv("COURSE_STRICT", raising=False)
-    setup, *parts = sections(read(chapter))
-    assert any("utils.prelude" in cell.source for cell in setup)
-    assert len(parts) >= 3
-    for section in random.Random(chapter.stem).sample(parts, len(parts)):
-        alone(setup, section)
 
 
 def notebook_of(*sources: str):
@@ -57,12 +28,41 @@ def notebook_of(*sources: str):
     return new.new_notebook(cells=cells)
 
 
+def run(notebook) -> dict:
+    """Run the code cells, and before some of them what makes sections forget."""
+    namespace, before = {"__name__": "__main__"}, run_before(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            exec(before.get(cell.id, ""), namespace)
+            exec(cell.source, namespace)
+    return namespace
+
+
+def test_a_section_has_what_the_setup_bound():
+    one, two = "a += 1; seen.append(a)", "a += 5; seen.append(a)"
+    cells = ("# T", "a, seen = 1, []", "## One", one, "text = 2", "## Two", two)
+    found = run(notebook_of(*cells))
+    assert found["seen"] == [2, 6] and "text" not in found
+
+
 def test_a_section_that_leans_on_another_is_found():
-    notebook = notebook_of("# T", "a = 1", "## One", "b = a", "## Two", "c = b")
-    setup, one, two = sections(notebook)
-    alone(setup, one)
     with pytest.raises(NameError, match="'b'"):
-        alone(setup, two)
+        run(notebook_of("# T", "a = 1", "## One", "b = a", "## Two", "c = b"))
+    with pytest.raises(NameError, match="'b'"):
+        parts = ("## One", "b = a", "## Two", "## More", "## Three", "c = b")
+        run(notebook_of("# T", "a = 1", *parts))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_every_section_of_a_chapter_forgets(chapter):
+    notebook = read(chapter)
+    setup, *parts = sections(notebook)
+    assert len(parts) >= 3 and any("utils.prelude" in cell.source for cell in setup)
+    before = run_before(notebook)
+    for part in parts:
+        code = [cell.id for cell in part if cell.cell_type == "code"]
+        wanted = [True, *[False] * len(code)][: len(code)]
+        assert [cell in before for cell in code] == wanted
 
 
 def test_a_solved_copy_keeps_every_cell_when_shuffled(tmp_path):

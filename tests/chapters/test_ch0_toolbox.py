@@ -1,4 +1,7 @@
-"""Chapter 0: its tools against slow oracles, and what its notebook says."""
+"""Chapter 0: its tools against slow oracles, and what its notebook says.
+
+Over 400 lines: a chapter's tests are one file, which bears its name.
+"""
 
 import math
 import re

@@ -1,4 +1,7 @@
-"""Chapter 1: its analyses against TransformerLens and plain loops, and its prose."""
+"""Chapter 1: its analyses against TransformerLens and plain loops, and its prose.
+
+Over 400 lines: a chapter's tests are one file, which bears its name.
+"""
 
 import json
 import math

@@ -1,4 +1,7 @@
-"""Chapter 6: its analyses against independent oracles, and what its prose says."""
+"""Chapter 6: its analyses against independent oracles, and what its prose says.
+
+Over 400 lines: a chapter's tests are one file, which bears its name.
+"""
 
 import math
 

@@ -201,7 +201,8 @@ def _chance(name: str, inserted: Tensor, a: Tensor, b: Tensor) -> float:
         middle = ids[~torch.isin(ids, out)][: 4 * 48].view(4, 48)
         middle[:, 20 : 20 + len(put)] = put
         found.append(torch.cat([start, middle, last.expand(4, 1)], dim=1))
-    chances = shipped(name)(torch.cat(found))[:, -1].softmax(-1)
+    ends = shipped(name).original_model.final_stream(torch.cat(found))[:, -1]
+    chances = (ends @ shipped(name).W_U).softmax(-1)
     return chances.gather(1, b.repeat_interleave(4)[:, None]).mean().item()
 
 

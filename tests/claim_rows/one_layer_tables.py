@@ -251,8 +251,8 @@ def planted_effect(triple: Triple) -> Float[Tensor, "row"]:
     text, logs = contexts(triple), []
     for token in (source, *as_frequent(source, {START_ID, *triple}, 3)):
         text[:, WINDOW // 2] = token
-        logits = shipped(NAME)(text)[:, -1]
-        logs.append(logits.log_softmax(-1)[:, out])
+        end = shipped(NAME).original_model.final_stream(text)[:, -1]
+        logs.append((end @ shipped(NAME).W_U).log_softmax(-1)[:, out])
     return logs[0] - torch.stack(logs[1:]).mean(0)
 
 

@@ -2,7 +2,7 @@
 
 Candidates come from weights and from how often they can be tested at all; they are
 picked by their effect on training text. What is reported is measured on held-out text
-only. Used by `tests/claim_rows/one_layer.py` and the tests of chapter 3.
+only. Used by the rows on one layer.
 """
 
 from collections.abc import Iterator
@@ -29,6 +29,7 @@ __all__ = [
 LEAST, MOST = 20, 60  # held-out rows that are asked for, and that are used
 N_CTX = 128  # tokens per row; a source competes with about half of them
 SHORTLIST, KEPT = 160, 40
+ROWS = 10  # of about the same length that go through the model together
 MATCHES = 3  # tokens of about the same frequency that take a source's place
 
 Triple = tuple[int, int, int]  # source, destination, out
@@ -85,7 +86,8 @@ def _candidates(name: str) -> tuple[Triple, ...]:
     for _, triple in _spread(scored, 4)[:SHORTLIST]:
         tokens, places = _occurrences(rows("train", N_CTX)[::4], triple, LEAST)
         if len(tokens) >= LEAST:
-            effect = _source_effects(model, tokens, places, triple, matches=1)
+            now = _log_probs(model, tokens, places, triple[2])
+            effect = _source_effects(model, tokens, places, triple, now, matches=1)
             found.append((effect.mean().item(), triple))
     return tuple(t for _, t in _spread(sorted(found, reverse=True), 2)[:KEPT])
 
@@ -197,10 +199,17 @@ def _occurrences(
 
 
 def _log_probs(model, tokens, places, out: int) -> Float[Tensor, "row"]:
-    """log P(out) at one place of each row; only these places are unembedded."""
-    stream = model.original_model.final_stream(tokens)
-    logits = stream[torch.arange(len(tokens)), places] @ model.W_U
-    return logits.log_softmax(dim=-1)[:, out]
+    """log P(out) at one place of each row; only these places are unembedded.
+
+    Nothing after a place reaches it, so rows of about the same length go together and
+    end there.
+    """
+    ends = torch.empty(len(tokens), model.cfg.d_model)
+    for part in places.argsort().split(ROWS):
+        stream = model.original_model.final_stream(tokens[part, : places[part[-1]] + 1])
+        ends[part] = stream[torch.arange(len(part)), places[part]]
+    logits = ends @ model.W_U
+    return logits[:, out] - logits.logsumexp(dim=-1)
 
 
 def as_frequent(token: int, forbidden: set[int], count: int) -> list[int]:
@@ -211,13 +220,12 @@ def as_frequent(token: int, forbidden: set[int], count: int) -> list[int]:
 
 
 def _source_effects(
-    model, tokens, places, triple: Triple, matches: int = MATCHES
+    model, tokens, places, triple: Triple, now: Tensor, matches: int = MATCHES
 ) -> Float[Tensor, "row"]:
-    """How far log P(out) falls without the source, mean over replacements."""
+    """How far log P(out) falls from `now` without the source, mean of replacements."""
     source, _, out = triple
     before = torch.arange(tokens.shape[1]) < places[:, None]
     hit = before & (tokens == source)
-    now = _log_probs(model, tokens, places, out)
     falls = [
         now - _log_probs(model, torch.where(hit, other, tokens), places, out)
         for other in as_frequent(source, {0, *triple}, matches)
@@ -225,7 +233,9 @@ def _source_effects(
     return torch.stack(falls).mean(0)
 
 
-def _control_effects(model, tokens, places, triple: Triple) -> Float[Tensor, "row"]:
+def _control_effects(
+    model, tokens, places, triple: Triple, now: Tensor
+) -> Float[Tensor, "row"]:
     """The same when another token is replaced, one that stands there as often."""
     changed = tokens.clone()
     for i, place in enumerate(places.tolist()):
@@ -233,7 +243,6 @@ def _control_effects(model, tokens, places, triple: Triple) -> Float[Tensor, "ro
         other = _bystander(context, triple)
         (replacement,) = as_frequent(other, {0, *triple}, 1)
         changed[i, :place] = torch.where(context == other, replacement, context)
-    now = _log_probs(model, tokens, places, triple[2])
     return now - _log_probs(model, changed, places, triple[2])
 
 
@@ -263,8 +272,9 @@ def interval(values: Float[Tensor, "row"], n: int = 2000) -> tuple[float, float]
 
 def _test(model: TransformerBridge, triple: Triple) -> Verified:
     tokens, places = _occurrences(rows("heldout", N_CTX), triple, MOST)
-    effect = _source_effects(model, tokens, places, triple)
-    control = _control_effects(model, tokens, places, triple)
+    now = _log_probs(model, tokens, places, triple[2])
+    effect = _source_effects(model, tokens, places, triple, now)
+    control = _control_effects(model, tokens, places, triple, now)
     return Verified(
         *(model.tokenizer.decode([i]) for i in triple),
         len(tokens),

@@ -111,7 +111,9 @@ def streams(name: str) -> tuple[Tensor, Tensor]:
     names = ["blocks.1.hook_resid_post", "blocks.1.attn.hook_z"]
     ends, heads = [], []
     for part in windows().split(CHUNK):
-        _, found = shipped(name).run_with_cache(part, names_filter=names)
+        _, found = shipped(name).run_with_cache(
+            part, names_filter=names, stop_at_layer=2
+        )
         ends.append(in_bands(found[names[0]]))
         heads.append(in_bands(found[names[1]]))
     return torch.cat(ends), torch.cat(heads)

@@ -7,6 +7,7 @@ recipes and the tests.
 
 import hashlib
 import json
+import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -240,13 +241,9 @@ def _chunks(items: list, size: int) -> Iterator[list]:
 def _stdlib_texts(root: Path) -> Iterator[tuple[str, str]]:
     """Relative path and text of every program file of the library."""
     found = 0
-    for file in sorted(root.rglob("*.py")):
-        path = file.relative_to(root)
-        folders = path.parts[:-1]
-        if SKIPPED_FOLDERS.intersection(folders) or folders[:1] == ("config",):
-            continue
+    for path in sorted(_program_files(root)):
         try:
-            text = file.read_text(encoding="utf-8")
+            text = (root / path).read_text(encoding="utf-8")
         except (UnicodeDecodeError, OSError):
             continue
         found += 1
@@ -258,6 +255,16 @@ def _stdlib_texts(root: Path) -> Iterator[tuple[str, str]]:
             "Python (python.org, conda, pyenv, your system's package), or read other "
             'text with hub_corpus("a/folder").'
         )
+
+
+def _program_files(root: Path) -> Iterator[Path]:
+    """Relative paths; folders that are skipped are not walked."""
+    for folder, inside, names in os.walk(root):
+        here = Path(folder).relative_to(root)
+        inside[:] = [name for name in inside if name not in SKIPPED_FOLDERS]
+        if not here.parts and "config" in inside:
+            inside.remove("config")
+        yield from (here / name for name in names if name.endswith(".py"))
 
 
 def _folder_texts(folder: Path, column: str) -> Iterator[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 A `PlantedLanguage` writes rows from a bigram table it shows, with skip-trigrams and
 repeated spans planted on demand, and can say for any row what the best possible
-prediction was. Called by the chapters, the recipes and the tests, through
-`utils.text.corpus`.
+prediction was. Its table is made in `utils.text.planted_table`. Called by the chapters,
+the recipes and the tests, through `utils.text.corpus`.
 """
 
 from collections.abc import Sequence
@@ -16,47 +16,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from utils.text.batches import generator, with_start
-from utils.text.tokenizer import START_ID, START_TOKEN
+from utils.text.floor import Floor, floor_of
+from utils.text.planted_table import (
+    SkipTrigram,
+    active_row,
+    class_table,
+    fix_entries,
+    flat_cdf,
+    made_up_words,
+    place,
+    stationary,
+)
+from utils.text.tokenizer import START_ID
 
 __all__ = ["Floor", "PlantedBatches", "PlantedLanguage", "SkipTrigram"]
 
-SYLLABLES = [
-    c + "aeiou"[(i + j) % 5] for j in range(5) for i, c in enumerate("dflmrtvz")
-]
-FAVOURITE_WEIGHTS = np.array([0.6, 0.3, 0.1])
-EVERYWHERE = 0.02  # share of each table row that is the same in all rows
 ROWS_PER_BLOCK = 1024
-
-
-class Floor(float):
-    """Nats per predicted token, with the standard error of the estimate.
-
-    A number like any other; `standard_error` is 0.0 where the value is exact.
-    """
-
-    standard_error: float
-
-    def __new__(cls, nats: float, standard_error: float = 0.0):
-        floor = super().__new__(cls, nats)
-        floor.standard_error = float(standard_error)
-        return floor
-
-    def __getnewargs__(self):
-        return float(self), self.standard_error
-
-    def __repr__(self) -> str:
-        if self.standard_error == 0.0:
-            return f"{float(self):.4f} nats (exact)"
-        return f"{float(self):.4f} nats (standard error {self.standard_error:.4f})"
-
-
-@dataclass(frozen=True)
-class SkipTrigram:
-    """The rule "source ... destination -> out", as token ids."""
-
-    source: int
-    destination: int
-    out: int
 
 
 class PlantedLanguage:
@@ -113,15 +88,17 @@ class PlantedLanguage:
         self.p_start = self.p_stop * repeat_share / max(1 - repeat_share, 1e-9)
         self._check_sizes(repeat_share, span)
         n_classes = min(n_classes, d_vocab - 1)
-        table = _class_table(d_vocab, n_classes, favourite_share, seed)
-        self.tokens = _made_up_words(d_vocab, n_classes)
-        self.skip_trigrams = self._place(table, n_skip_trigrams, list(skip_trigrams))
-        self._fix_entries(table, source_rate, background)
-        table[START_ID] = _stationary(table)
-        outcomes = [self._active_row(table, rule) for rule in self.skip_trigrams]
+        table = class_table(d_vocab, n_classes, favourite_share, seed)
+        self.tokens = made_up_words(d_vocab, n_classes)
+        self.skip_trigrams = rules = place(
+            table, self.tokens, n_skip_trigrams, list(skip_trigrams), seed
+        )
+        fix_entries(table, self.tokens, rules, source_rate, background)
+        table[START_ID] = stationary(table)
+        outcomes = [active_row(table, rules, rule, strength) for rule in rules]
         # One row per token, then one per skip-trigram: all a written token depends on.
         self._rows = np.stack([*table, *outcomes])
-        self._cdf = _flat_cdf(self._rows)
+        self._cdf = flat_cdf(self._rows)
         self._estimates = lru_cache(maxsize=8)(self._estimate_floors)
 
     def __getstate__(self) -> dict:
@@ -251,7 +228,7 @@ class PlantedLanguage:
             for c in judged:
                 nats = -torch.xlogy(self._predictions(c), table[c[:, :-1]])
                 one.append(nats.sum(-1))
-        return _floor_of(torch.cat(one)), _floor_of(torch.cat(full))
+        return floor_of(torch.cat(one)), floor_of(torch.cat(full))
 
     def _predictions(self, tokens: Tensor) -> Float[Tensor, "batch pos-1 d_vocab"]:
         return self.next_probs(tokens)[:, :-1]
@@ -378,63 +355,6 @@ class PlantedLanguage:
             if is_wrong:
                 raise ValueError(f"{message}.")
 
-    def _place(self, table, n_made_up: int, given: list) -> list[SkipTrigram]:
-        """Give every word of the skip-trigrams an id that suits its part.
-
-        Destinations take the most frequent ids, so that rules are often seen at work;
-        sources the rarest; out tokens lie between.
-        """
-        triples = [((0, i), (1, i), (2, i)) for i in range(n_made_up)] + given
-        parts = [list(dict.fromkeys(words)) for words in zip(*triples, strict=True)]
-        if not parts:
-            return []
-        sources, ends, outs = parts
-        by_frequency = (1 + np.argsort(-_stationary(table)[1:], kind="stable")).tolist()
-        names = list(dict.fromkeys(ends + outs + sources))
-        if len(names) > self.d_vocab - 1:
-            raise ValueError(f"{len(names)} planted words need a larger d_vocab.")
-        middle = by_frequency[len(ends) : len(by_frequency) - len(sources)]
-        middle = generator(self.seed, 3).permutation(middle).tolist()
-        free = by_frequency[: len(ends)] + middle + by_frequency[-len(sources) :]
-        free = free[: len(names) - len(sources)] + free[-len(sources) :]
-        ids = dict(zip(names, free, strict=True))
-        for word in dict.fromkeys(word for triple in given for word in triple):
-            if word in self.tokens:
-                raise ValueError(f"{word!r} is already a word of this language.")
-            self.tokens[ids[word]] = word
-        return [SkipTrigram(*(ids[word] for word in triple)) for triple in triples]
-
-    def _fix_entries(self, table, source_rate: float, background) -> None:
-        """Set source columns and background entries, and rescale the rest of a row."""
-        fixed = np.full_like(table, np.nan)
-        for rule in self.skip_trigrams:
-            fixed[1:, rule.source] = source_rate
-        for word, following, rate in background:
-            fixed[self.tokens.index(word), self.tokens.index(following)] = rate
-        is_fixed = ~np.isnan(fixed)
-        total = np.where(is_fixed, fixed, 0).sum(1, keepdims=True)
-        if total.max() > 0.9:
-            raise ValueError(
-                "source_rate and background leave less than a tenth of a table row to "
-                "the language itself: lower them or plant fewer sources."
-            )
-        rest = np.where(is_fixed, 0, table)
-        rest[1:] *= (1 - total[1:]) / rest[1:].sum(1, keepdims=True)
-        table[:] = np.where(is_fixed, fixed, rest)
-
-    def _active_row(self, table: np.ndarray, rule: SkipTrigram) -> np.ndarray:
-        """Distribution of the next token where a skip-trigram decides."""
-        crossed = [
-            other.out
-            for other in self.skip_trigrams
-            if other.source == rule.source and other.destination != rule.destination
-        ]
-        row = table[rule.destination].copy()
-        row[[out for out in crossed if out != rule.out]] = 0
-        row *= (1 - self.strength) / row.sum()
-        row[rule.out] += self.strength
-        return row
-
     def _check_rows(self, tokens: Tensor) -> None:
         if tokens.ndim != 2 or tokens.shape[1] < 2 or (tokens[:, 0] != START_ID).any():
             raise ValueError(
@@ -475,64 +395,6 @@ class PlantedBatches:
         return self._block[1][first : first + self.batch_size].clone()
 
 
-def _made_up_words(d_vocab: int, n_classes: int) -> list[str]:
-    """A made-up word for every id; words of one class share their first syllable."""
-    words = [START_TOKEN]
-    for number in range(d_vocab - 1):
-        rank, word_class = divmod(number, n_classes)
-        more, last = divmod(rank, len(SYLLABLES))
-        syllables = [SYLLABLES[word_class % len(SYLLABLES)], SYLLABLES[last]]
-        # Beyond the first forty words of a class a counter keeps names distinct.
-        words.append("".join(syllables) + (str(more) if more else ""))
-    return words
-
-
-def _class_table(d_vocab: int, n_classes: int, favourite_share: float, seed: int):
-    """P(next | current) [d_vocab, d_vocab] before anything is planted; row 0 unset."""
-    random = generator(seed, 0)
-    ids = np.arange(1, d_vocab)
-    word_class, rank = (ids - 1) % n_classes, (ids - 1) // n_classes
-    zipf = 1 / (1.0 + rank)
-    within = zipf / np.bincount(word_class, zipf)[word_class]
-    classes = random.dirichlet(np.full(n_classes, 0.3), size=n_classes)
-    body = classes[word_class][:, word_class] * within
-    everywhere = within / n_classes
-    favourites = np.zeros_like(body)
-    n_favourites = min(len(FAVOURITE_WEIGHTS), len(ids))
-    weights = FAVOURITE_WEIGHTS[:n_favourites] / FAVOURITE_WEIGHTS[:n_favourites].sum()
-    for row in favourites:
-        row[random.choice(len(ids), n_favourites, replace=False)] = weights
-    table = np.zeros((d_vocab, d_vocab))
-    table[1:, 1:] = (1 - favourite_share - EVERYWHERE) * body
-    table[1:, 1:] += favourite_share * favourites + EVERYWHERE * everywhere
-    return table
-
-
-def _stationary(table: np.ndarray) -> np.ndarray:
-    """The distribution over ids that the table's rows 1 and up leave unchanged."""
-    probs = np.full(len(table) - 1, 1 / (len(table) - 1))
-    for _ in range(10_000):
-        following = probs @ table[1:, 1:]
-        following /= following.sum()
-        if np.abs(following - probs).max() < 1e-16:
-            break
-        probs = following
-    return np.concatenate([[0.0], following])
-
-
-def _flat_cdf(rows: np.ndarray) -> np.ndarray:
-    """Cumulative rows, row i raised by i, as one ascending list to search in."""
-    cdf = np.minimum(rows.cumsum(1), 1.0)
-    cdf[:, -1] = 1.0
-    return (cdf + np.arange(len(rows))[:, None]).ravel()
-
-
 def _entropies(probs: np.ndarray) -> np.ndarray:
     """Entropy of each row in nats."""
     return torch.special.entr(torch.from_numpy(probs)).sum(-1).numpy()
-
-
-def _floor_of(nats: Float[Tensor, "batch pos"]) -> Floor:
-    """Mean over all predictions, with the standard error over rows."""
-    per_row = nats.mean(-1)
-    return Floor(per_row.mean().item(), (per_row.std() / len(per_row) ** 0.5).item())

@@ -1,4 +1,7 @@
-"""Chapter 0: what later chapters begin with, and what it begins with itself."""
+"""Chapter 0: what later chapters begin with, and what it begins with itself.
+
+Over 400 lines: it is one list of questions.
+"""
 
 from utils.checks import Choice, Recall
 
