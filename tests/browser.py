@@ -46,6 +46,7 @@ def jupyter(
     plugin.
     """
     lab.switch_off_news(scratch)
+    lab.lay_styles(scratch / "CONFIG_DIR")
     config = scratch / "etc" / "jupyter"
     overrides = config / "labconfig" / "default_setting_overrides.json"
     overrides.write_text(json.dumps(settings or {}))

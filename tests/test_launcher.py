@@ -55,6 +55,8 @@ def lay_copy(folder: Path) -> Path:
         (folder / name).write_text("# nothing\n")
     for name in ("requirements.txt", ".constraints.txt", "pyproject.toml"):
         (folder / name).write_text("# nothing\n")
+    (folder / "utils" / "assets" / "lab").mkdir(parents=True)
+    (folder / "utils" / "assets" / "lab" / "custom.css").write_text("/* dark */")
     (folder / "chapters").mkdir()
     (folder / "chapters" / "GLOSSARY.md").write_text("the glossary")
     for name in ("ch2_zero_layer", "ch3_one_layer"):
@@ -117,6 +119,9 @@ def with_lab(made):
     stand_in.mkdir(exist_ok=True)
     (stand_in / "__init__.py").touch()
     (stand_in / "__main__.py").write_text(COMMAND + "sys.exit(main(sys.argv[1:]))")
+    server = site_packages(made) / "jupyter_server"
+    server.mkdir(exist_ok=True)
+    (server / "__init__.py").touch()
     return made
 
 
@@ -459,6 +464,13 @@ def test_lab_switches_the_news_question_off(with_lab):
     assert disabled == {"@jupyterlab/apputils-extension:announcements": True}
 
 
+@makes_venv
+def test_lab_lays_the_style_sheet_where_the_server_looks(with_lab):
+    start(with_lab, "lab")
+    path = site_packages(with_lab) / "jupyter_server" / "static" / "custom"
+    assert (path / "custom.css").read_text() == "/* dark */"
+
+
 @pytest.fixture
 def own_lab(tmp_path, monkeypatch):
     """The functions of `lab` on folders of this test."""
@@ -504,6 +516,7 @@ def opened(own_lab, monkeypatch):
             environment, "run_child", lambda command, *_: commands.append(command)
         )
         monkeypatch.setattr(lab, "switch_off_news", lambda prefix: None)
+        monkeypatch.setattr(lab, "lay_styles", lambda folder: None)
         lab.main(list(words))
         command = commands[0]
         url = next(word for word in command if "default_url" in word)

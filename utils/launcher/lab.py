@@ -5,6 +5,7 @@ that an update of the course never collides with someone's answers. The glossary
 their links lead to, is laid beside them.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -24,20 +25,21 @@ __all__ = [
     "jupyter_command",
     "last_changed",
     "lay_missing",
+    "lay_styles",
     "main",
+    "static_files",
     "switch_off_news",
 ]
 
 CHAPTERS = ROOT / "chapters"
 COPIES = ROOT / "my_chapters"
 GLOSSARY = "GLOSSARY.md"
-STYLES = ROOT / "utils" / "assets" / "lab"
+STYLES = ROOT / "utils" / "assets" / "lab" / "custom.css"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 # The course's colours in formulas; and JupyterLab asks nobody outside for news or for a
 # newer version of itself.
 SETTINGS = (
     "--LabApp.custom_css=True",
-    f"--ServerApp.static_custom_path={STYLES}",
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
 )
@@ -67,6 +69,7 @@ def main(argv: list[str]) -> int:
             "it or move it elsewhere."
         )
     switch_off_news(Path(sys.prefix))
+    lay_styles(static_files())
     return environment.run_child(
         jupyter_command(chapter or last_changed(), rest),
         environment.child_environment(),
@@ -199,3 +202,19 @@ def switch_off_news(prefix: Path) -> None:
     disabled[ANNOUNCEMENTS] = True
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(config, indent=1))
+
+
+def static_files() -> Path:
+    """The server's own folder of static files, in the course's environment."""
+    return Path(importlib.util.find_spec("jupyter_server").origin).parent / "static"
+
+
+def lay_styles(folder: Path) -> None:
+    """Give JupyterLab the course's colours for dark pages, in `folder`/custom.
+
+    The server looks there and, before, in the folder of the user's own settings.
+    """
+    target = folder / "custom" / STYLES.name
+    if not target.exists() or target.read_bytes() != STYLES.read_bytes():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(STYLES, target)

@@ -98,6 +98,7 @@ def install(proxy: bool = True) -> None:
     if proxy:
         print(f"The proxy: {install_proxy()}", flush=True)
     lab.switch_off_news(environment.VENV)
+    lab.lay_styles(lab.static_files())
     print("Making the token ids of the standard library", flush=True)
     python = str(environment.venv_python())
     variables = environment.child_environment()
