@@ -75,10 +75,14 @@ def test_lab_opens_the_chapter_and_asks_nobody(server, page):
 
 def test_a_term_leads_to_its_entry_and_symbols_have_the_dark_colour(server, page):
     browser.open_notebook(page, server, "ch2_zero_layer.ipynb")
-    symbol = page.locator("mjx-mstyle").first
-    symbol.wait_for()
-    shown = symbol.evaluate("e => getComputedStyle(e).color")
-    assert shown == f"rgb({', '.join(str(int(c)) for c in rgb(ROLES['qk-line'][1]))})"
+    wanted = f"rgb({', '.join(str(int(c)) for c in rgb(ROLES['qk-line'][1]))})"
+    page.locator("mjx-mstyle").first.wait_for()
+    # The theme comes a moment after the page.
+    page.wait_for_function(
+        """wanted => getComputedStyle(document.querySelector("mjx-mstyle")).color
+            == wanted""",
+        arg=wanted,
+    )
     page.locator(".jp-RenderedMarkdown a[href*=GLOSSARY]").click()
     entry = page.locator(".jp-MarkdownViewer h3", has_text="residual stream")
     entry.wait_for()

@@ -24,7 +24,7 @@ from utils.launcher import doctor, environment, lab, suite
 
 ROOT = Path(__file__).resolve().parents[1]
 DOOR = ("__init__", "__main__")
-LAUNCHER = ("__init__", "environment", "problems", "lab", "doctor", "suite")
+LAUNCHER = ("__init__", "environment", "problems", "lab", "doctor", "site", "suite")
 NOTEBOOK = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 SYNC = Path("utils", "exercises", "sync.py")
 # A command that shows where it runs and ends as it is told.
