@@ -162,6 +162,46 @@ def test_the_button_votes_then_shows_the_answer_then_explains(monkeypatch):
     assert read_state()["predictions"] == {QUESTION.name: QUESTION.right}
 
 
+@pytest.fixture
+def pressed(monkeypatch):
+    """What a notebook would show, with hands for its letters and its button."""
+    shown = []
+    monkeypatch.setattr(cards, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+
+    def press(letter: str | None = None) -> tuple[str, str]:
+        boxes = [one for one in shown if hasattr(one, "children")]
+        radio, button, below = boxes[-1].children
+        if letter is not None:
+            radio.value = "abcd".index(letter)
+        button.click()
+        return below.value, button.description
+
+    return press
+
+
+def test_the_widgets_vote_twice_with_one_button(pressed):
+    predict(QUESTION.name)
+    said, label = pressed()
+    assert ("Choose one of the answers" in said, label) == (True, predictions.VOTE)
+    said, label = pressed("b")
+    assert ("Your vote is b" in said, label) == (True, predictions.GO_ON)
+    assert not re.search("Yes|Not quite", said)
+    said, label = pressed()
+    assert re.search("✓ Yes|Not quite", said) and label == predictions.LOOK
+    before = read_state()["record"]
+    pressed("c")
+    assert read_state()["record"] == before
+
+
+def test_a_vote_goes_on_where_it_was_after_a_new_kernel(pressed):
+    predict(QUESTION.name)
+    pressed("b")
+    predict(QUESTION.name)  # the cell is run again
+    said, label = pressed()
+    assert re.search("✓ Yes|Not quite", said) and label == predictions.LOOK
+
+
 # --- twins --------------------------------------------------------------------------
 
 TWINS = [p for stem in chapters() for p in predictions_of(stem) if p.of]

@@ -106,6 +106,23 @@ def test_what_is_no_vote_is_passed_over(tmp_path, content):
     assert "<b>" not in text
 
 
+def test_states_of_all_versions_are_counted(tmp_path):
+    """The first kept no minutes, the second no reveal, a newer one what it likes."""
+    old = {"passed": {}, "hints": {}, "predictions": {"which_edge": 1}}
+    (tmp_path / "one.json").write_text(json.dumps(old))
+    (tmp_path / "still_one.json").write_text(json.dumps({**old, "passed": {"a": "b"}}))
+    vote, _, _ = tally(tmp_path)
+    assert (vote.prediction.name, sum(vote.first)) == ("which_edge", 2)
+    write(tmp_path, "three", {"which_edge": (0, 1)})
+    two = json.loads((tmp_path / "three.json").read_text())
+    (tmp_path / "two.json").write_text(json.dumps({**two, "version": 2}))
+    two["record"]["predictions"]["which_edge"]["third"] = [1]
+    (tmp_path / "four.json").write_text(json.dumps({**two, "version": 4, "new": 1}))
+    vote, text, _ = tally(tmp_path)
+    assert (sum(vote.first), vote.again, vote.now[1]) == (5, 3, 5)
+    assert "could not be read" not in text
+
+
 def test_an_empty_room_and_what_is_not_there(tmp_path, capsys):
     room(tmp_path)
     assert "Nobody has voted yet" in capsys.readouterr().out

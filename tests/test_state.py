@@ -247,7 +247,7 @@ def test_the_first_answer_of_each_chapter_is_kept(clock):
 
 
 def test_own_words_are_never_replaced_by_nothing(clock):
-    for text in ("one", "one", "  \n", "", *(f"version {n}" for n in range(9))):
+    for text in ("one", "one", *(f"version {n}" for n in range(9)), "  \n", ""):
         note_words("paths", text)
     texts = [one["text"] for one in read_state()["record"]["words"]["paths"]]
     assert texts == [f"version {n}" for n in range(9)][-MOST_TEXTS:]

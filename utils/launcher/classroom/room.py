@@ -76,7 +76,8 @@ def _current(states: list[dict]) -> str:
     """The question with most votes of late, so that one fast learner moves no screen.
 
     Late are the last minutes, or where nobody votes now those before the newest vote.
-    Of equals the furthest on.
+    Of equals the furthest on. The first version of states has votes without a minute:
+    where there are no others, all of them count.
     """
     now = datetime.datetime.now(datetime.UTC)
     place = {name: number for number, name in enumerate(_names())}
@@ -92,6 +93,9 @@ def _current(states: list[dict]) -> str:
     if votes and not late:
         newest = max(moment for moment, _ in votes)
         late = [name for moment, name in votes if newest - moment <= LATE]
+    if not votes:
+        late = [name for state in states for name in state["predictions"]]
+        late = [name for name in late if name in place]
     often = Counter(late)
     return max(often, key=lambda name: (often[name], place[name]), default="")
 
