@@ -50,6 +50,8 @@ def fold_layer_norm(
     and bias 0. A name that the model lacks ("W_pos", "W_gate", the MLP's) is left out.
     With it the model computes the same log-probabilities. `weights` stays unchanged.
 
+    Steps: (1) the norms' weights, (2) their biases, (3) the means.
+
     Example:
         >>> weights = {name: torch.randn(2, 8) for name in ("ln1_w", "ln1_b")}
         >>> weights |= {f"W_{x}": torch.randn(2, 3, 8, 4) for x in "QKV"}
@@ -109,6 +111,8 @@ def mlp_path_terms(
 
     The sum over terms is what W_in passes on: `hook_pre`, and in a gated MLP
     `hook_pre_linear`. For models whose attention and MLP follow one another.
+
+    Steps: (1) terms that add up, (2) each in its place.
 
     Example:
         >>> from utils.models.real import load_real_model
@@ -190,6 +194,9 @@ def induction_scores(
     Patterns are looked at layer by layer and not kept, so this works for long rows and
     many layers.
 
+    Steps: (1) keys by their place, (2) keys by their token, (3) without the start
+    token.
+
     Example:
         >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1})
@@ -260,6 +267,8 @@ def top_ov_pairs(
     subtracted, because raising all logits alike changes no probability. `weights` are
     folded and have one W_V for each head. Returns the entries, the source tokens and
     the output tokens, largest entry first.
+
+    Steps: (1) the largest entries, (2) their tokens.
 
     Example:
         >>> weights = {"W_E": torch.eye(6), "W_U": torch.eye(6)}

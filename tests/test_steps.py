@@ -22,11 +22,7 @@ WITHOUT = {
     "previous_token_weights",
     "build_induction_model",
     "build_pointer_model",
-    "fold_layer_norm",
-    "mlp_path_terms",
-    "induction_scores",
     "copying_scores",
-    "top_ov_pairs",
     "composition_graph",
 }
 
