@@ -606,7 +606,8 @@ def test_peak_memory_is_counted_anew():
 
 
 @pytest.mark.slow
-def test_chapters_are_run_from_top_to_bottom(tmp_path):
+def test_chapters_are_run_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)  # a new process, no warm kernel
     cells = {
         "ch1_good": ["import os", "assert os.environ['COURSE_TRAIN'] == 'replay'"],
         "ch2_bad": ["x = 3", "1 / 0"],

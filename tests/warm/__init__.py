@@ -8,7 +8,7 @@ imported, no thread runs, random numbers are seeded anew. A chapter's names, mod
 settings come from its own cells, as they do at a learner's.
 
 `tests/conftest.py` starts it. One notebook runs in a new process all the same, and so
-does what `tests/test_lab_in_browser.py` opens.
+do what `tests/test_lab_in_browser.py` opens and what the bench measures.
 """
 
 import json
