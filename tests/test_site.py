@@ -51,7 +51,8 @@ def test_each_kind_of_picture_is_found(page):
         ("ch2-006", "diagram"),
         ("ch2-007", "explorer"),
     ]
-    assert all(picture.description for picture in page.pictures)
+    assert all(picture.description and picture.still for picture in page.pictures)
+    assert not [p for p in page.pictures if "data-course-view" in p.still]
     assert page.lost == []
 
 

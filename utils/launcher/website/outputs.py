@@ -24,6 +24,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 STATIC = "{static}"
 SENTENCE = re.compile(r'(?:aria-label|alt)="([^"]+)"')
 DRAWING = re.compile(r'src="data:image/svg\+xml;base64,([^"]+)"')
+IN_VIEW = re.compile(r'<div data-course-view="[^"]*">(.*)</div></figure>', re.DOTALL)
 FIRST_PICTURE = re.compile(r"<img [^>]*>|<svg.*?</svg>", re.DOTALL)
 THEME_RULES = re.compile(r"<style>\[data-jp-theme.*?</style>", re.DOTALL)
 # Controls with a name that a reader would look for in the notebook.
@@ -155,10 +156,18 @@ def _markup(markup: str, name: str, cell: str, shown: Shown, stills: Path) -> st
     if kind:
         found = SENTENCE.search(markup)
         sentence = html.unescape(found[1]) if found else ""
-        seen = FIRST_PICTURE.search(markup)
-        still = seen[0] if seen else ""
-        shown.pictures.append(Picture(name, cell, kind, "", sentence, boxed, still))
+        picture = Picture(name, cell, kind, "", sentence, boxed, _still(markup, kind))
+        shown.pictures.append(picture)
     return boxed
+
+
+def _still(markup: str, kind: str) -> str:
+    """What stands for a picture in the gallery; all of it where it is only text."""
+    inside = IN_VIEW.search(markup) if kind == "attention view" else None
+    if inside:
+        return inside[1]
+    seen = FIRST_PICTURE.search(markup)
+    return seen[0] if seen else markup
 
 
 def _kind(markup: str) -> str:
