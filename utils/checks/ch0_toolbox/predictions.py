@@ -216,4 +216,30 @@ PREDICTIONS = (
         right=2,
         of="first_row",
     ),
+    Prediction(
+        name="know_nothing_loss_again",
+        question=(
+            "A model gives the right token a probability of 1/4096 at each position of "
+            "a text. It is far from spreading its guess evenly: it is very sure of "
+            "other tokens. What is its loss?"
+        ),
+        choices=(
+            Choice(
+                "Higher than 8.3 nats, as it is surely wrong.",
+                "The loss looks at the probability of the token that came, and at "
+                "nothing else. How the rest is shared out does not matter.",
+            ),
+            Choice(
+                "8.3 nats, as for knowing nothing.",
+                "Minus the log of 1/4096 is ln 4096 = 8.32, wherever the rest of the "
+                "probability went.",
+            ),
+            Choice(
+                "Lower than 8.3 nats, as it has learned something.",
+                "Nothing of that helped with the token that came.",
+            ),
+        ),
+        right=1,
+        of="know_nothing_loss",
+    ),
 )

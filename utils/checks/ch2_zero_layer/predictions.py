@@ -135,4 +135,29 @@ PREDICTIONS = (
         right=1,
         of="narrow_model",
     ),
+    Prediction(
+        name="after_import_again",
+        question=(
+            "In Python code ` self` is nearly always followed by a dot. In what form "
+            "does a zero-layer model hold this?"
+        ),
+        choices=(
+            Choice(
+                "As a large number where row ` self` and column ` self` meet.",
+                "That entry would say that ` self` follows itself.",
+            ),
+            Choice(
+                "As a rule that it applies when it sees `def` before.",
+                "It sees the present token and no other.",
+            ),
+            Choice(
+                "As a large number where row ` self` and column `.` meet, next to the "
+                "rest of that row.",
+                "The row is the present token, the column the next one. What counts is "
+                "how the entry stands to the others of its row.",
+            ),
+        ),
+        right=2,
+        of="after_import",
+    ),
 )

@@ -266,4 +266,31 @@ PREDICTIONS = (
         right=1,
         of="heads_of_layer_0",
     ),
+    Prediction(
+        name="round_the_corner_again",
+        question=(
+            "To see whether a program has mixed up the order of factors, you compare "
+            "the eigenvalues of its product with those of the right one. They agree. "
+            "What do you know?"
+        ),
+        choices=(
+            Choice(
+                "That the product is right.",
+                "A cycle of the factors, or a transpose, has the same eigenvalues and "
+                "is another matrix.",
+            ),
+            Choice(
+                "Little: a wrong order can leave them as they are.",
+                "Better is to let the product do its work, on a vector whose result is "
+                "known.",
+            ),
+            Choice(
+                "That the Frobenius norm agrees too.",
+                "The norm is made of another product and may differ while all "
+                "eigenvalues agree.",
+            ),
+        ),
+        right=1,
+        of="round_the_corner",
+    ),
 )

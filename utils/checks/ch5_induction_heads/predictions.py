@@ -251,4 +251,31 @@ PREDICTIONS = (
         right=0,
         of="which_edge",
     ),
+    Prediction(
+        name="sign_flip_again",
+        question=(
+            "A second-layer head reads strongly what the previous-token head writes, "
+            "and it looks away from every place that comes after its own token. What "
+            "are its scores?"
+        ),
+        choices=(
+            Choice(
+                "A low K-composition and a low same-matching score.",
+                "It reads strongly, and reading is what the composition score "
+                "measures.",
+            ),
+            Choice(
+                "A high K-composition and a negative same-matching score.",
+                "A norm cannot tell looking for from looking away. The sign of the "
+                "eigenvalues can.",
+            ),
+            Choice(
+                "A high K-composition and a high same-matching score.",
+                "Matching positively means that a token is drawn to the place after "
+                "its own copy.",
+            ),
+        ),
+        right=1,
+        of="sign_flip",
+    ),
 )

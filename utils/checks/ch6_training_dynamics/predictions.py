@@ -268,4 +268,29 @@ PREDICTIONS = (
         right=1,
         of="fixed_lag",
     ),
+    Prediction(
+        name="whose_score_again",
+        question=(
+            "A model without any attention scores -0.06 for in-context learning, on a "
+            "hundred windows. What do you conclude?"
+        ),
+        choices=(
+            Choice(
+                "It has found a way to use its context.",
+                "Nothing in it leads from one position to another.",
+            ),
+            Choice(
+                "The score has a fault.",
+                "It does what it should: it compares late with early tokens, and the "
+                "late ones here happen to be easier.",
+            ),
+            Choice(
+                "Late tokens of these windows happen to be easier by about that much.",
+                "So a model with attention has this luck in its score as well, and it "
+                "has to be taken off.",
+            ),
+        ),
+        right=2,
+        of="whose_score",
+    ),
 )
