@@ -27,6 +27,14 @@ def own_state(tmp_path, monkeypatch):
 # --- every exercise -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_lines_hold_the_solution_and_two_mistakes(name):
+    """A change to a solution has to be followed by what the mistakes swap in it."""
+    puzzle = puzzle_of(name)
+    wrong = [line.mistake.name for line in puzzle.lines if line.mistake]
+    assert len(set(wrong)) == 2 and puzzle.length == len(puzzle.lines) - 2 > 0
+
+
 @pytest.mark.slow  # all together
 @pytest.mark.parametrize("name", NAMES)
 def test_the_solutions_order_passes_and_the_shown_one_does_not(name):

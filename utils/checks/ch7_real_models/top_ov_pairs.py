@@ -264,7 +264,10 @@ CHECK = Check(
             "Your row numbers begin again in every block. Add the number of its first "
             "row.",
             rows_from_zero,
-            swap=("where + start * n_out", "where"),
+            swap=(
+                "torch.arange(start, start + len(block))",
+                "torch.arange(len(block))",
+            ),
         ),
     ),
     passed=(
