@@ -281,6 +281,7 @@ def test_the_kubernetes_values_say_what_the_hub_s_settings_say():
     assert user["cmd"][4:] == there
     assert VALUES["cull"]["timeout"] == room.idle_hours * 3600
     assert user["extraEnv"]["OMP_NUM_THREADS"] == str(int(user["cpu"]["limit"]))
+    assert settings.MEMORY.items() <= user["extraEnv"].items()
     given = set(settings.variables(room)) - {"PYTHONPATH", "COURSE_SHARE"}
     assert given <= set(user["extraEnv"])
     mounted = {m["mountPath"]: m for m in user["storage"]["extraVolumeMounts"]}

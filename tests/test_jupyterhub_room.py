@@ -40,7 +40,6 @@ PRIVATE = "eva"  # does not show her progress
 STEM = "ch0_toolbox"
 SOLVED = ("per_token_loss", "attention_pattern", "head_outputs")
 SHARE = 0.03  # of a training, with COURSE_TRAIN=short
-MOST_MB = 700
 MISTAKE = "not shifted"
 MISTAKEN = """
 @exercise
@@ -139,13 +138,13 @@ def morning(tmp_path_factory):
 
 
 def test_five_train_at_once_within_their_share(morning):
-    """One share of the cores each, and no learner's memory over 700 MB."""
+    """One share of the cores each, and no more memory than the guide counts with."""
     threads = morning.room.threads()
     for name, one in morning.work.items():
         print(f"{name}: {one.memory}, {one.learner.seconds}, {one.checks}")
         assert one.training[3] == threads
         assert one.memory.kernels > 100, "the kernel was not found"
-        assert one.memory.all < MOST_MB
+        assert one.memory.all < checks.LEARNER_MB
         assert one.training[2] == 15
     starts = [one.training[0] for one in morning.work.values()]
     ends = [one.training[1] for one in morning.work.values()]
