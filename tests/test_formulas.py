@@ -4,9 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from utils.pictures import formulas
+from utils.pictures import figures, formulas
 from utils.pictures.colors import rgb
 from utils.pictures.diagrams.ink import ROLES
 from utils.pictures.formulas import color_formulas, dark_css
@@ -110,3 +111,21 @@ def test_the_style_sheet_of_lab_exchanges_each_colour_on_dark_pages():
         line = next(x for x in css.splitlines() if f"rgb({red}, {green}, {blue})" in x)
         assert dark in line
         assert 'data-jp-theme-light="false"' in line
+
+
+def turned(color: str) -> str:
+    """What `invert(0.93) hue-rotate(180deg)` makes of a colour, by the CSS standard."""
+    inverted = rgb(color) / 255 * (1 - 2 * 0.93) + 0.93
+    weights = np.array([0.213, 0.715, 0.072])
+    rotated = 2 * weights @ inverted - inverted
+    values = np.rint(255 * rotated.clip(0, 1)).astype(int)
+    return "#" + "".join(f"{value:02X}" for value in values)
+
+
+def test_figures_can_be_read_on_dark_pages():
+    assert "filter: invert(0.93) hue-rotate(180deg)" in dark_css()
+    ground = turned(figures.PAPER)
+    assert contrast(ground, "#111111") < 1.1
+    assert contrast(turned(figures.INK), ground) >= 7
+    for color in figures.PALETTE:
+        assert contrast(turned(color), ground) >= 4.5, color
