@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from utils.models.reach import paper_only
+
 __all__ = [
     "ablate_head",
     "attention_pattern",
@@ -93,6 +95,9 @@ def attention_pattern(
                  [0.2202, 0.4645, 0.3154]]])
 
     Source: F-20.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. What any model did
+    is in `cache["pattern", layer]`.
     """
     _, cache = model.run_with_cache(tokens)
     length = tokens.shape[1]
@@ -120,6 +125,8 @@ def head_outputs(
         torch.Size([1, 4, 3, 10])
 
     Source: F-17, F-18.
+
+    Limits: A bias of W_O belongs to no head and is left out.
     """
     _, cache = model.run_with_cache(tokens)
     return einsum(
@@ -152,6 +159,8 @@ def ablate_head(
         tensor(True)
 
     Source: O-31.
+
+    Limits: The mean is that of the rows given, so take many.
     """
 
     def without_head(z, hook):
@@ -195,3 +204,12 @@ def replace_pattern(
 
     name = f"blocks.{layer}.attn.hook_pattern"
     return model.run_with_hooks(tokens, fwd_hooks=[(name, attend_as_told)])
+
+
+# --- on other models than the paper's -------------------------------------------------
+
+paper_only(
+    globals(),
+    "attention_pattern",
+    instead="What the model did is in `cache['pattern', layer]`.",
+)

@@ -13,6 +13,8 @@ from torch import Tensor
 from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
+from utils.models.reach import one_key_per_head, paper_only
+
 __all__ = [
     "decompose_residual",
     "feature_interference",
@@ -46,6 +48,9 @@ def decompose_residual(
         torch.Size([7, 1, 4, 10])
 
     Source: F-12, F-17.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. TransformerLens's
+    `cache.decompose_resid` has what else they write.
     """
     _, cache = model.run_with_cache(tokens)
     parts = [cache["hook_embed"][None]]
@@ -79,6 +84,9 @@ def logit_attribution(
         torch.Size([7, 1, 3])
 
     Source: F-12, misconception 27.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. It says what a head
+    wrote, and not what the model would do without it.
     """
     W_U = model.W_U
     if centred:
@@ -105,6 +113,8 @@ def ov_matrix(model: TransformerBridge, layer: int, head: int) -> FactoredMatrix
         ((10, 10), 4)
 
     Source: F-18, F-22.
+
+    Limits: Norms are left out unless they are folded into the weights.
     """
     return FactoredMatrix(model.W_V[layer, head], model.W_O[layer, head])
 
@@ -124,6 +134,10 @@ def qk_matrix(model: TransformerBridge, layer: int, head: int) -> FactoredMatrix
         ((10, 10), 4)
 
     Source: F-20, F-22.
+
+    Limits: Norms are left out unless they are folded into the weights. With rotary
+    positions it is the score of two places at distance 0; biases and position vectors
+    are left out.
     """
     return FactoredMatrix(model.W_Q[layer, head], model.W_K[layer, head].T)
 
@@ -150,6 +164,8 @@ def scores_from_qk(
         torch.Size([1, 4, 4])
 
     Source: F-20, F-147.
+
+    Limits: Models with MLPs, norms or rotary positions are refused.
     """
     _, cache = model.run_with_cache(tokens)
     read = cache[f"blocks.{layer}.hook_resid_pre"] + model.W_pos[: tokens.shape[1]]
@@ -182,6 +198,8 @@ def rotate_basis(
         True
 
     Source: F-13.
+
+    Limits: Models with MLPs, norms or rotary positions are refused.
     """
     writers = {name: getattr(model, name) @ rotation for name in ("W_E", "W_pos")}
     writers["W_O"] = model.W_O @ rotation
@@ -271,6 +289,8 @@ def virtual_weight(
         torch.Size([10, 4])
 
     Source: F-14.
+
+    Limits: Norms are left out unless they are folded into the weights.
     """
     layer, head = to_head
     reads = {"q": model.W_Q, "k": model.W_K, "v": model.W_V}[input]
@@ -298,3 +318,17 @@ def feature_interference(vectors: Float[Tensor, "feature d_model"]) -> float:
     n = len(units)
     different = ~torch.eye(n, dtype=torch.bool, device=units.device)
     return cosines[different].pow(2).mean().sqrt().item()
+
+
+# --- on other models than the paper's -------------------------------------------------
+
+paper_only(
+    globals(),
+    "decompose_residual",
+    "logit_attribution",
+    instead="TransformerLens's `cache.decompose_resid` has what else is written.",
+)
+paper_only(globals(), "scores_from_qk", "rotate_basis")
+one_key_per_head(
+    globals(), "ov_matrix", "qk_matrix", "reparametrise_head", "virtual_weight"
+)

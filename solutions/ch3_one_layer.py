@@ -18,6 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from solutions.ch0_toolbox import head_outputs
 from solutions.ch1_residual_stream import ov_matrix, qk_matrix, scores_from_qk
+from utils.models.reach import paper_only
 
 __all__ = [
     "circuit_lift",
@@ -60,6 +61,9 @@ def frozen_pattern_logits(
         True
 
     Source: F-24, F-56.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. It reads the first
+    layer only.
     """
     stream = tokens @ model.W_E
     values = einsum(
@@ -95,6 +99,9 @@ def one_layer_path_terms(
         True
 
     Source: F-50.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. It reads the first
+    layer only.
     """
     direct = model.W_E[tokens] @ model.W_U
     heads = einsum(
@@ -119,6 +126,9 @@ def full_ov_circuit(model: TransformerBridge, layer: int, head: int) -> Factored
         ((13, 13), 4)
 
     Source: F-53, F-58.
+
+    Limits: Norms are left out unless they are folded into the weights. In a later layer
+    heads read more than embeddings, and behind MLPs other things altogether.
     """
     ov = ov_matrix(model, layer, head)
     return FactoredMatrix(model.W_E @ ov.A, ov.B @ model.W_U)
@@ -138,6 +148,9 @@ def full_qk_circuit(model: TransformerBridge, layer: int, head: int) -> Factored
         ((13, 13), 4)
 
     Source: F-52, F-58.
+
+    Limits: Norms are left out unless they are folded into the weights. Position is left
+    out, and rows are not comparable before they are centred.
     """
     qk = qk_matrix(model, layer, head)
     return FactoredMatrix(model.W_E @ qk.A, qk.B @ model.W_E.T)
@@ -162,6 +175,8 @@ def positional_pattern(
                 [0.3211, 0.3346, 0.3443]])
 
     Source: F-67.
+
+    Limits: Models with MLPs, norms or rotary positions are refused.
     """
     qk = qk_matrix(model, layer, head)
     places = model.W_pos[:length]
@@ -189,6 +204,8 @@ def positional_share(
         0.405
 
     Source: F-67, misconception 30.
+
+    Limits: Models with MLPs, norms or rotary positions are refused.
     """
     scores = scores_from_qk(model, tokens, layer, head)
     seen = torch.ones_like(scores[0]).tril()
@@ -221,6 +238,9 @@ def top_skip_trigrams(
         ([2, 4, 8], [4, 7, 1])
 
     Source: F-57, F-62, misconception 29.
+
+    Limits: What is on top of a list may be a token that hardly occurs. A reading is a
+    guess until the source is taken out of real text.
     """
     qk = full_qk_circuit(model, layer, head)
     wanted = qk.A @ (qk.B[:, source] - qk.B.mean(dim=1))
@@ -291,6 +311,8 @@ def source_token_effect(
         tensor([6.0391, 4.4851])
 
     Source: F-66.
+
+    Limits: The choice of the replacement matters: take several.
     """
     before = torch.arange(tokens.shape[1]) < places[:, None]
     changed = torch.where(before & (tokens == source), replacement, tokens)
@@ -344,6 +366,9 @@ def ov_eigenvalues(model: TransformerBridge, layer: int, head: int) -> Tensor:
         torch.Size([4])
 
     Source: F-68, F-149.
+
+    Limits: Norms are left out unless they are folded into the weights. Positive ones do
+    not prove that single tokens are copied.
     """
     circuit = full_ov_circuit(model, layer, head)
     return torch.linalg.eigvals(circuit.B @ circuit.A)
@@ -371,6 +396,10 @@ def copying_score(
         0.026
 
     Source: F-68.
+
+    Limits: Random heads between trained embeddings reach 0.5 by chance when W_U is not
+    centred: compare with them. Norms are left out unless they are folded into the
+    weights.
     """
     circuit = full_ov_circuit(model, layer, head)
     write = circuit.B
@@ -393,6 +422,9 @@ def copying_top1(model: TransformerBridge, layer: int, head: int) -> float:
         0.154
 
     Source: F-71.
+
+    Limits: It goes through all d_vocab squared entries, in blocks. Norms are left out
+    unless they are folded into the weights.
     """
     circuit = full_ov_circuit(model, layer, head)
     best = [(rows @ circuit.B).argmax(dim=1) for rows in circuit.A.split(512)]
@@ -436,3 +468,14 @@ def skip_trigram_lift(
         change = change - change.mean(dim=-1, keepdim=True)
         rows.append(change.mean(dim=0)[outs])
     return torch.stack(rows)
+
+
+# --- on other models than the paper's -------------------------------------------------
+
+paper_only(
+    globals(),
+    "frozen_pattern_logits",
+    "one_layer_path_terms",
+    "positional_pattern",
+    "positional_share",
+)

@@ -15,6 +15,8 @@ from torch import Tensor
 from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
+from utils.models.reach import one_key_per_head, paper_only
+
 __all__ = [
     "composition_score",
     "cyclic_composition_score",
@@ -54,6 +56,9 @@ def two_layer_path_terms(
         torch.Size([16, 1, 4, 13])
 
     Source: F-81.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. It reads the first
+    two layers.
     """
     _, cache = model.run_with_cache(tokens)
 
@@ -141,6 +146,9 @@ def score_path_terms(
         torch.Size([5, 5, 1, 4, 4])
 
     Source: F-82, F-83.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. It reads the first
+    two layers.
     """
     _, cache = model.run_with_cache(tokens)
     written = einsum(
@@ -202,6 +210,9 @@ def q_composition(
         torch.Size([3, 3])
 
     Source: F-80, F-85.
+
+    Limits: Compare with `random_composition`: what is not there by chance may still be
+    worth nothing. Norms are left out unless they are folded into the weights.
     """
     n_heads = model.cfg.n_heads
     scores = torch.zeros(n_heads, n_heads)
@@ -232,6 +243,9 @@ def k_composition(
         tensor(0.)
 
     Source: F-80, F-85.
+
+    Limits: Compare with `random_composition`: what is not there by chance may still be
+    worth nothing. Norms are left out unless they are folded into the weights.
     """
     n_heads = model.cfg.n_heads
     scores = torch.zeros(n_heads, n_heads)
@@ -264,6 +278,9 @@ def v_composition(
                 [0.0000, 0.0000, 0.0000]])
 
     Source: F-80, F-85.
+
+    Limits: Compare with `random_composition`: what is not there by chance may still be
+    worth nothing. Norms are left out unless they are folded into the weights.
     """
     n_heads = model.cfg.n_heads
     scores = torch.zeros(n_heads, n_heads)
@@ -330,6 +347,8 @@ def cyclic_composition_score(
         (tensor([0.2519, 0.2002]), tensor([0.1789, 0.0930]))
 
     Source: F-87.
+
+    Limits: It is the published mistake, to be compared with `k_composition`.
     """
     n_heads = model.cfg.n_heads
     scores = torch.zeros(n_heads, n_heads)
@@ -365,6 +384,9 @@ def term_importance(
         tensor([0., 0.])
 
     Source: F-120, F-121.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. With patterns held
+    it says nothing about what heads are worth to later patterns.
     """
     _, cache = model.run_with_cache(tokens)
     embed = cache["hook_embed"]
@@ -421,6 +443,8 @@ def marginal_effect(
         0.0
 
     Source: F-122.
+
+    Limits: Models with MLPs, norms or rotary positions are refused.
     """
     _, cache = model.run_with_cache(tokens)
     embed = cache["hook_embed"]
@@ -495,7 +519,30 @@ def value_weighted_pattern(
                 [0., 0., 0.]])
 
     Source: F-89.
+
+    Limits: Compare weights within a head: the size of a value depends on how a head
+    splits its work between W_V and W_O.
     """
     _, cache = model.run_with_cache(tokens)
     sizes = cache["v", layer][:, :, head].norm(dim=-1)
     return cache["pattern", layer][:, head] * sizes[:, None, :]
+
+
+# --- on other models than the paper's -------------------------------------------------
+
+paper_only(
+    globals(),
+    "two_layer_path_terms",
+    "score_path_terms",
+    "term_importance",
+    "marginal_effect",
+)
+one_key_per_head(
+    globals(),
+    "virtual_head",
+    "q_composition",
+    "k_composition",
+    "v_composition",
+    "cyclic_composition_score",
+    "value_weighted_pattern",
+)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from utils.models.reach import one_key_per_head, paper_only
 from utils.text.corpus import START_ID
 
 __all__ = [
@@ -88,6 +89,9 @@ def repeat_loss(
         0.002
 
     Source: F-05.
+
+    Limits: A loss below chance is no proof of induction: knowing which tokens occurred
+    gives ln((K-1)!)/(K-1) nats for K tokens.
     """
     log_probs = model(tokens).log_softmax(dim=-1)
     losses = -log_probs[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)
@@ -116,6 +120,9 @@ def prefix_matching_score(
         (torch.Size([2, 3]), 1.0)
 
     Source: O-01, O-40.
+
+    Limits: It says where a head looks, and not why. A head that looks back a fixed
+    distance scores as high at one span: take several.
     """
     _, cache = model.run_with_cache(tokens)
     targets = torch.zeros(*tokens.shape, tokens.shape[1], dtype=torch.bool)
@@ -149,6 +156,8 @@ def logit_effect(
         tensor([[0, 0, 0, 0, 0, 8, 8, 8]], dtype=torch.int32)
 
     Source: F-102.
+
+    Limits: A last norm is left out unless it is folded, and its scale always.
     """
     _, cache = model.run_with_cache(tokens)
     written = cache["z", layer][:, :, head] @ model.W_O[layer, head]
@@ -179,6 +188,8 @@ def copying_head_score(
         1.0
 
     Source: O-41.
+
+    Limits: A last norm is left out unless it is folded.
     """
     _, cache = model.run_with_cache(tokens)
     values = cache["v", layer][:, 1:, head]
@@ -205,6 +216,8 @@ def previous_token_score(
         (torch.Size([2, 3]), 1.0)
 
     Source: O-42.
+
+    Limits: On repeated tokens other heads can score as well: take text.
     """
     _, cache = model.run_with_cache(tokens)
     layers = range(model.cfg.n_layers)
@@ -292,6 +305,9 @@ def ablate_edge(
         v 1.0
 
     Source: F-105, O-53.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. Chapter 7 cuts
+    edges in those.
     """
     layer, head = source_head
     target_layer, target = target_head
@@ -322,6 +338,8 @@ def previous_token_weights(model: TransformerBridge) -> Float[Tensor, "head"]:
         tensor([0.1112, 1.0000, 0.1112])
 
     Source: F-105, O-43.
+
+    Limits: Models with MLPs, norms or rotary positions are refused.
     """
     queries, keys = model.W_pos @ model.W_Q[0], model.W_pos @ model.W_K[0]
     scores = queries @ keys.mT / model.cfg.d_head**0.5
@@ -357,6 +375,9 @@ def same_matching_score(
         True
 
     Source: F-108, F-109, O-43.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. Use
+    `composition_graph` of chapter 7.
     """
     weights = previous_token_weights(model)
     if prev_head is not None:
@@ -405,6 +426,9 @@ def induction_heads_from_weights(
         []
 
     Source: F-109.
+
+    Limits: Models with MLPs, norms or rotary positions are refused. It finds heads that
+    work through previous-token heads of the first layer, and no other algorithm.
     """
     found = []
     weights = previous_token_weights(model)
@@ -586,3 +610,16 @@ def build_pointer_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
         "W_O": identity,
         "W_U": W_E.T,
     }
+
+
+# --- on other models than the paper's -------------------------------------------------
+
+paper_only(
+    globals(),
+    "previous_token_weights",
+    "same_matching_score",
+    "induction_heads_from_weights",
+    instead="`composition_graph` of chapter 7 reads such models.",
+)
+paper_only(globals(), "ablate_edge", instead="Chapter 7 cuts edges in such models.")
+one_key_per_head(globals(), "copying_head_score")

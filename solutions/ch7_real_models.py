@@ -61,7 +61,7 @@ def fold_layer_norm(
         >>> fold_layer_norm(weights)["ln1_b"].abs().max()
         tensor(0.)
 
-    Source: F-140.
+    Source: F-148.
     """
     folded = dict(weights)
     readers = {
@@ -121,7 +121,9 @@ def mlp_path_terms(
         >>> len(terms) == 1 + 2 * model.cfg.n_heads + 1 + 1
         True
 
-    Source: F-107, section "Additional intuition" of the paper.
+    Source: F-140.
+
+    Limits: It ends before the nonlinearity, and the norm's scale is taken as it was.
     """
     weights = weights_of(model)
     _, cache = model.run_with_cache(tokens)
@@ -204,6 +206,9 @@ def induction_scores(
         tensor([0.4170, 1.0000, 0.4170])
 
     Source: O-03, O-50 and the paper's section on induction heads.
+
+    Limits: They say where a head looks, and not why: compare with rows that do not
+    repeat.
     """
     earlier = (tokens[:, :, None] == tokens[:, None, :]).tril(-1)
     every = torch.ones_like(earlier)
@@ -250,6 +255,9 @@ def copying_scores(weights: dict[str, Tensor]) -> Float[Tensor, "layer head"]:
         tensor([[1., 1., 1.]])
 
     Source: F-70, F-71.
+
+    Limits: Where heads share W_V give it `grouped_heads(weights)`. Behind MLPs heads do
+    not read W_E.
     """
     around = weights["W_U"] @ weights["W_E"]  # from the stream, through tokens, back
     small = weights["W_O"] @ around @ weights["W_V"]
@@ -277,7 +285,10 @@ def top_ov_pairs(
         >>> [part.tolist() for part in top_ov_pairs(weights, 0, 0, k=1)]
         [[2.5], [4], [2]]
 
-    Source: F-63.
+    Source: F-60, F-62.
+
+    Limits: Where heads share W_V give it `grouped_heads(weights)`. Pairs of tokens that
+    hardly occur mean nothing.
     """
     W_V, W_O = weights["W_V"][layer, head], weights["W_O"][layer, head]
     sources, outputs = weights["W_E"] @ W_V, W_O @ weights["W_U"]
@@ -323,6 +334,9 @@ def composition_graph(
         torch.Size([2, 3, 2, 3])
 
     Source: F-84, O-43.
+
+    Limits: Where heads share W_K and W_V give it `grouped_heads(weights)`. Compare with
+    random heads.
     """
     W_Q, W_K, W_V, W_O = (weights[f"W_{name}"] for name in "QKVO")
     X, Y = {"q": (W_Q, W_K), "k": (W_K, W_Q), "v": (W_V, W_O.mT)}[kind]
