@@ -45,7 +45,7 @@ def test_what_is_read_is_what_python_imports(each):
         assert (real is inspect.Parameter.empty) == (default == "")
         assert default == "" or ast.literal_eval(default) == real
     assert each.line == inspect.getsourcelines(function)[1]
-    assert inspect.getsourcefile(function) == str(ROOT / each.file)
+    assert inspect.getsourcefile(inspect.unwrap(function)) == str(ROOT / each.file)
     # No word of the docstring is lost but the labels.
     parts = (each.summary, *each.details, each.example, each.source, each.limits)
     words = re.sub(
