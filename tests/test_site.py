@@ -187,6 +187,8 @@ def test_function_page_says_all_there_is(html):
     text = (html / "reference.html").read_text("utf-8")
     [direct] = [each for each in library.functions() if each.name == "direct_path"]
     assert 'href="chapters/ch2_zero_layer.html#ch2-019"' in text
+    assert '<span class="pre">direct_path</span>' in text and "sig-return" in text
+    assert ":::" not in text
     for _, says in direct.mistakes:
         first = re.split(r"[`*<>&'\"]", says)[0].strip()
         assert first in re.sub(r"<[^>]+>", "", text).replace("’", "'")

@@ -62,8 +62,8 @@ def function_page(each: Function, picture: Picture | None = None) -> str:
         # The search takes `copying_score` for one word.
         f"<p hidden>{each.name.replace('_', ' ')}</p>",
         code_block(f"from {module} import {each.name}"),
-        f"```{{py:function}} {each.signature}\n:module: {module}\n"
-        ":no-contents-entry:\n```",
+        # Not in the index: the search would give each page twice.
+        f"```{{py:function}} {each.signature}\n:module: {module}\n:no-index:\n```",
         *(prose(paragraph) for paragraph in each.details),
         "## Shapes",
         _shapes(each),
