@@ -178,8 +178,10 @@ def _pattern_view(
 
 
 def _chip(token: str, color: str, note: str) -> str:
-    dark = int(color[1:3], 16) * 3 + int(color[3:5], 16) * 6 + int(color[5:], 16) < 1400
-    ink = "#FFF" if dark else "#1F2933"
+    linear = [(int(color[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
+    light = 0.21 * linear[0] + 0.72 * linear[1] + 0.07 * linear[2]
+    # Where white has no contrast of 4.5, black has it.
+    ink = "#FFF" if light < 0.178 else "#000"
     return (
         f'<bdi title="{escape(note)}" style="background:{color};color:{ink};'
         f'border:1px solid #DDD">{escape(token)}</bdi> '

@@ -83,7 +83,7 @@ MEASURE = """() => {
 }"""
 
 # The theme lets its column scroll, which a reader on a phone notices as much.
-WIDE = """() => ["html", ".main", ".content", ".article-container", "article"]
+WIDE = """() => ["html", ".main", ".content"]
   .map((name) => [name, document.querySelector(name)])
   .filter(([, e]) => e && e.scrollWidth > e.clientWidth + 1)
   .map(([name, e]) => [name, e.scrollWidth, e.clientWidth])"""
