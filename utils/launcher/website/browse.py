@@ -129,11 +129,12 @@ def _complaint(name: str, message: Any) -> list[str]:
 
 
 def _scroll_through(page: Any) -> None:
-    """Go down by less than a screen at a time, until the end."""
-    height = page.evaluate("document.documentElement.scrollHeight")
-    for top in range(0, height, 800):
+    """Go down by less than a screen at a time; what becomes live moves the end."""
+    top = 0
+    while top < page.evaluate("document.documentElement.scrollHeight"):
         page.evaluate("top => window.scrollTo(0, top)", top)
-        page.wait_for_timeout(30)
+        page.wait_for_timeout(50)
+        top += 500
 
 
 def _not_live(page: Any) -> list[str]:
