@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
+from tests import notebooks, warm
 from tests.order import begins
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +63,8 @@ def pytest_configure(config):
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     except ImportError:
         pass
+    # A plugin, because what stands here is not asked about files of other folders.
+    config.pluginmanager.register(notebooks)
     if hasattr(config, "workerinput"):
         # One of several processes: all of them collect the same copies, and what each
         # starts, such as a notebook's kernel, keeps to its share of the cores.
@@ -112,28 +114,6 @@ def pytest_xdist_make_scheduler(config, log):
         from tests.order import Pieces
 
         return Pieces(config, log)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item):
-    """Give a notebook its kernel, and let the sections of a chapter forget others."""
-    if item.path.suffix == ".ipynb" and warm.ADDRESS in os.environ:
-        warm.choose_kernel(item.config.option, item.path)
-    yield
-    if item.path.parent == ROOT / "chapters":
-        forget_other_sections(item)
-
-
-def forget_other_sections(item) -> None:
-    """Before a section's first cell; the kernel is ready by then."""
-    from tests.alone import run_before
-
-    code = run_before(item.parent.nb).get(item.cell.id)
-    if code:
-        kernel = item.parent.kernel
-        sent = kernel.execute_cell_input(code)
-        kernel.await_reply(sent, 60)
-        kernel.await_idle(sent, 60)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,6 +1,6 @@
 """A section stands alone: after the setup line, each runs without the ones before it.
 
-nbval runs the chapters that way (`tests/alone.py`). Here it is shown that a section
+nbval runs the chapters that way (`tests/notebooks.py`). Here it is shown that a section
 that leans on another one is found.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.alone import run_before
+from tests.notebooks import run_before
 from utils.exercises.sync import sections, solved_copy
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("ch*.ipynb"))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 
@@ -182,3 +183,26 @@ def test_one_notebook_runs_in_a_new_process():
     assert option.nbval_current_env
     warm.choose_kernel(option, warm.COLD.with_name("ch1_residual_stream.ipynb"))
     assert not option.nbval_current_env and option.nbval_kernel_name == "python3"
+
+
+def test_nbval_takes_a_warm_kernel_and_sections_forget(tmp_path):
+    """Also for notebooks outside the folder of the tests."""
+    new = nbformat.v4
+    cells = [
+        new.new_code_cell("import sys; assert 'transformer_lens' in sys.modules"),
+        new.new_markdown_cell("## One"),
+        new.new_code_cell("b = 1"),
+        new.new_markdown_cell("## Two"),
+        new.new_code_cell("assert 'b' not in globals() and 'sys' in globals()"),
+    ]
+    path = tmp_path / "made.ipynb"
+    nbformat.write(new.new_notebook(cells=cells), path)
+    mine = "tests/test_warm.py::test_one_notebook_runs_in_a_new_process"
+    words = ["-q", "-p", "no:cacheprovider", str(path), mine]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert "4 passed" in done.stdout, done.stdout
