@@ -132,7 +132,6 @@ TO_SPLIT = """
     tests/test_chapters_in_browser.py
     tests/test_exercises.py
     tests/test_figures.py
-    tests/test_jupyterhub.py
     tests/test_launcher.py
     tests/test_model.py
     tests/test_notebooks_lint.py
