@@ -302,9 +302,9 @@ def top_ov_pairs(
         if len(best) == k:  # only what beats the worst of the best so far can enter
             better = block.amax(dim=1) > best[-1]
             block, rows = block[better], rows[better]
-        where = rows[:, None] * n_out + torch.arange(n_out)
-        values = torch.cat([best, block.flatten()])
-        places = torch.cat([places, where.flatten()])
+        values, spots = block.flatten().topk(min(k, block.numel()))
+        where = rows[spots // n_out] * n_out + spots % n_out
+        values, places = torch.cat([best, values]), torch.cat([places, where])
         best, order = values.topk(min(k, len(values)))
         places = places[order]
     return best, places // n_out, places % n_out

@@ -160,9 +160,4 @@ EXPLAINED: dict[tuple[str, str], str] = {
         "better = block.amax(dim=1) > best[-1]"
         "  ->  better = block.amax(dim=1) >= best[-1]",
     ): "What cannot be among the best is left out for speed only.",
-    (
-        "top_ov_pairs",
-        "best, order = values.topk(min(k, len(values)))"
-        "  ->  best, order = values.topk(min(k, first_value(len(values))))",
-    ): "At the first block topk gets as many as there are, and never fewer later.",
 }

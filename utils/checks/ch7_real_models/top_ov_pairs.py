@@ -27,6 +27,9 @@ def judge_top_ov_pairs(answer) -> None:
         _judge_one(answer(weights, layer, head, k), weights, layer, head, k)
     result = answer(weights, layer, head)
     _judge_one(result, weights, layer, head, DEFAULT)
+    weights = shared.made_up(seed=5, d_vocab=600)
+    weights["W_E"][512:] /= 1000  # a last strip of which nothing enters
+    _judge_one(answer(weights, 1, 1, 12), weights, 1, 1, 12)
     # Last, so that a known mistake has shown itself in the cases above.
     for name, ids in (("source", result[1]), ("output", result[2])):
         expect.true(
