@@ -13,7 +13,7 @@ from utils.pictures.diagrams.ink import ROLES
 from utils.pictures.formulas import color_formulas, dark_css
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTERS = sorted((ROOT / "chapters").glob("ch[0-6]_*.ipynb"))
+CHAPTERS = sorted((ROOT / "chapters").glob("ch*.ipynb"))
 QK, OV, EMBED, STREAM = (
     ROLES[f"{role}-line"][0] for role in ("qk", "ov", "embed", "stream")
 )

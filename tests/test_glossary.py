@@ -14,7 +14,7 @@ from utils.exercises import glossary
 from utils.exercises.glossary import Term, link_first_uses, read_glossary
 
 CHAPTERS = Path(__file__).resolve().parents[1] / "chapters"
-LINKED = sorted(CHAPTERS.glob("ch[0-6]_*.ipynb"))
+LINKED = sorted(CHAPTERS.glob("ch*.ipynb"))
 LINK = re.compile(r"\[([^\[\]]+)\]\(GLOSSARY\.md#([^)]+)\)")
 TITLE = r"(?<!\*)\*[A-Z][\w-]*(?:\s+(?:[A-Z][\w-]*|and|the|as|a|of|in|are))+\*"
 
