@@ -41,7 +41,7 @@ def test_every_symbol_of_the_chapters_has_its_colour(path):
     assert len(found) > 5
     names = {
         QK: {"W_Q", "W_K", "W_{QK}", "A"},
-        OV: {"W_V", "W_O", "W_{OV}"},
+        OV: {"W_V", "W_O", "W_{OV}", "W_{in}"},
         EMBED: {"W_E", "W_U", "W_P"},
         STREAM: {"x"},
     }

@@ -19,7 +19,7 @@ CODE = re.compile(r"^```.*?^```|`+[^`]*`+", re.MULTILINE | re.DOTALL)
 SYMBOLS = {
     "embed": ("W_E", "W_U", "W_P"),
     "qk": ("W_Q", "W_K", "W_{QK}", "A"),
-    "ov": ("W_V", "W_O", "W_{OV}"),
+    "ov": ("W_V", "W_O", "W_{OV}", "W_{in}"),
     "stream": ("x",),
 }
 COLORS = {role: ROLES[f"{role}-line"] for role in SYMBOLS}
