@@ -215,6 +215,8 @@ def editable(clone: Path, folder: Path) -> Path:
 def test_installed_it_works_in_a_folder_of_ones_own(
     how, clone, wheel, tmp_path, monkeypatch
 ):
+    # With the clone on the path, pip would find the course installed there already.
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     env = tmp_path / "env"
     venv.create(env, with_pip=False)
     python = env / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -224,7 +226,6 @@ def test_installed_it_works_in_a_folder_of_ones_own(
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.check_output([python, "-c", code], text=True).strip()
     Path(site, "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    monkeypatch.delenv("PYTHONPATH", raising=False)
     mine = tmp_path / "mine"
     mine.mkdir()
     answer = subprocess.run(

@@ -345,10 +345,10 @@ def test_controls_are_answered_on_the_thread_that_jupyterlab_asks(
     """Not on the one that wrote to them last, which is busy with the training."""
     comm = BaseComm(primary=False)
     comm._reply_subshell_id = None  # the main thread wrote to it
-    dynamics._answer_while_busy(SimpleNamespace(comm=comm))
+    dynamics.answer_while_busy(SimpleNamespace(comm=comm))
     assert comm._reply_subshell_for({"method": "custom"}, "subshell") == "subshell"
     asked = []
-    monkeypatch.setattr(dynamics, "_answer_while_busy", asked.append)
+    monkeypatch.setattr(dynamics, "answer_while_busy", asked.append)
     panel = make(tmp_path)
     assert asked == [control for row in panel.rows for control in row]
 
