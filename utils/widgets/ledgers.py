@@ -125,8 +125,8 @@ def draw_entry(
     best = max(range(len(values)), key=values.__getitem__)
     worst = min(range(len(values)), key=values.__getitem__)
     description = (
-        f"After position {position} ({visible(words[position])}) the token "
-        f"{visible(token)} has a probability of {entry.probability:.1%}, rank "
+        f"After position {position}, ‘{visible(words[position])}’, the token "
+        f"‘{visible(token)}’ has a probability of {entry.probability:.1%}, rank "
         f"{entry.rank}. Its logit is {sum(values) + entry.rest:.2f} over the mean: "
         f"{names[best]} adds most ({values[best]:+.2f}), {names[worst]} least "
         f"({values[worst]:+.2f})."

@@ -102,11 +102,11 @@ def draw_sight(
     target = seen.target
     query, found = visible(words[position]), visible(words[target])
     look = (
-        f"Head {name} at position {position} ({query}) looks most at position {target} "
-        f"({found}), with a weight of {seen.weights[target]:.2f}."
+        f"Head {name} at position {position}, ‘{query}’, looks most at position "
+        f"{target}, ‘{found}’, with a weight of {seen.weights[target]:.2f}."
     )
     if position == 0:
-        look = f"Position 0 ({query}) sees only itself. Move the position on."
+        look = f"Position 0, ‘{query}’, sees only itself. Move the position on."
     before = visible(words[target - 1]) if target else found
     match = f"The token one step before it is {before}: " + (
         "the query's own token, a match." if seen.matches else "no match."

@@ -194,3 +194,13 @@ def test_heads_taken_out_of_the_whole_model_are_named_total_effects(embedding):
         return parts[:, :, :-1].gather(-1, following).squeeze(-1)
 
     assert run_check("logit_attribution", logit_attribution).mistake == "total effect"
+
+
+def test_a_number_for_every_pair_and_dimension_is_too_many():
+    def feature_interference(vectors):
+        cosine = torch.nn.functional.cosine_similarity
+        pairs = cosine(vectors[:, None], vectors[None], dim=-1)
+        return pairs[~torch.eye(len(vectors)).bool()].pow(2).mean().sqrt().item()
+
+    result = run_check("feature_interference", feature_interference)
+    assert result.status == "failed" and "every dimension" in result.message

@@ -67,6 +67,18 @@ ONCE_PASSED = {
         "    kept = random_head()\n"
         "    scores = [composition_score(kept, random_head())",
     ),
+    "neighbours share a head": (
+        "random_composition",
+        "    scores = [composition_score(random_head(), random_head())"
+        " for _ in range(n_samples)]",
+        "    drawn = [random_head() for _ in range(n_samples + 1)]\n"
+        "    scores = [composition_score(a, b) for a, b in zip(drawn, drawn[1:])]",
+    ),
+    "the global seed": (
+        "random_composition",
+        "generator = torch.Generator().manual_seed(seed)",
+        "generator = torch.manual_seed(seed)",
+    ),
 }
 
 

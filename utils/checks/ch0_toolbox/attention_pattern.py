@@ -17,16 +17,17 @@ def judge_attention_pattern(answer) -> None:
     model, tokens = random_model(1, seed=9, scale=1.2), torch.tensor(shared.TEXTS[0])
     for head in range(3):
         _judge_pattern(answer(model, tokens, 0, head), model, tokens, 0, head)
-    model = random_model(1, seed=8, scale=0.6)
-    true_pattern = shared.record(model, tokens, "blocks.0.attn.hook_pattern")
-    name = "blocks.0.attn.hook_pattern"
-    model.add_hook(name, lambda own, hook: torch.zeros_like(own), is_permanent=True)
-    expect.close(
-        expect.tensor(answer(model, tokens, 0, 2), batch=2, query=6, key=6),
-        true_pattern[:, 2],
-        "A hook changes this model's own pattern. Your result changed with it, so it "
-        "is not computed from the weights.",
-    )
+    for part in ("pattern", "attn_scores", "q", "k"):
+        model = random_model(1, seed=8, scale=0.6)
+        true_pattern = shared.record(model, tokens, "blocks.0.attn.hook_pattern")
+        name = f"blocks.0.attn.hook_{part}"
+        model.add_hook(name, lambda own, hook: torch.zeros_like(own), is_permanent=True)
+        expect.close(
+            expect.tensor(answer(model, tokens, 0, 2), batch=2, query=6, key=6),
+            true_pattern[:, 2],
+            f"A hook changes this model's own {name}. Your result changed with it, so "
+            "it is not computed from the weights.",
+        )
 
 
 def _judge_pattern(result, model, tokens: Tensor, layer: int, head: int) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
+from utils.checks.largest import Largest
 
 __all__ = ["CHECK"]
 
@@ -28,6 +29,14 @@ def judge_feature_interference(answer) -> None:
     ):
         result = expect.number(answer(vectors))
         expect.close(result, expected, f"For {what} the result is not right.")
+    with Largest() as largest:
+        answer(torch.randn(100, 64, generator=torch.Generator().manual_seed(0)))
+    expect.true(
+        largest.numel <= 2 * 100 * 100,
+        "Your function makes a number for every pair of rows and every dimension. For "
+        "the tokens' embeddings that would be 17 GB. Bring the rows to length 1 and "
+        "multiply the whole table with its transpose.",
+    )
 
 
 def _uneven(n: int) -> Tensor:

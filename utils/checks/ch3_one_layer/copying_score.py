@@ -5,6 +5,7 @@ from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch3_one_layer import shared
+from utils.checks.largest import Largest
 from utils.models.handmade import with_weights
 
 __all__ = ["CHECK"]
@@ -22,7 +23,7 @@ def judge_copying_score(answer) -> None:
         matrix = shared.ov_by_running(model, layer, head)
         for centred in (False, True):
             chosen = {"centred": True} if centred else {}
-            with shared.Largest() as largest:
+            with Largest() as largest:
                 result = answer(model, layer, head, **chosen)
             if centred:
                 matrix = matrix - matrix.mean(1, keepdim=True)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch3_one_layer import shared
+from utils.checks.largest import Largest
 from utils.models.handmade import random_model
 
 __all__ = ["CHECK"]
@@ -14,7 +15,7 @@ def judge_ov_eigenvalues(answer) -> None:
     answer = expect.weights_only(answer)
     for n_layers, layer, head, d_head, seed in ((1, 0, 1, 4, 0), (2, 1, 2, 5, 1)):
         model = random_model(n_layers, seed, d_vocab=40, d_head=d_head)
-        with shared.Largest() as largest:
+        with Largest() as largest:
             result = answer(model, layer, head)
         values = expect.tensor(result, complex_ok=True, eigenvalue=d_head)
         dense = torch.linalg.eigvals(shared.ov_by_running(model, layer, head))

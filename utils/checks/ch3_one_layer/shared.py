@@ -2,14 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformer_lens import FactoredMatrix
 
 from utils.checks import expect
 from utils.models.handmade import random_model, with_weights
 
 __all__ = [
-    "Largest",
     "TEXTS",
     "expect_narrow",
     "half_copying",
@@ -73,21 +71,6 @@ def scores_by_running(model, layer: int, head: int) -> Tensor:
     name = f"blocks.{layer}.attn.hook_attn_scores"
     scores = seen(bare, tokens, name, only(None, None, model.cfg.n_layers))
     return scores[:, head, 1, 0].view(n, n)
-
-
-class Largest(TorchDispatchMode):
-    """Notes how many numbers the largest tensor has that is made meanwhile."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        many = result if isinstance(result, tuple | list) else [result]
-        sizes = [each.numel() for each in many if isinstance(each, Tensor)]
-        self.numel = max([self.numel, *sizes])
-        return result
 
 
 def expect_narrow(circuit, d_head: int) -> None:

@@ -3,7 +3,7 @@
 import torch
 
 from utils.checks import Check, Mistake, expect
-from utils.checks.ch3_one_layer import shared
+from utils.checks.largest import Largest
 
 __all__ = ["CHECK"]
 
@@ -14,7 +14,7 @@ def judge_svd_of_product(answer) -> None:
         a = torch.randn(rows, rank, generator=generator)
         a = a @ torch.randn(rank, inner, generator=generator) if rank < inner else a
         b = torch.randn(inner, columns, generator=generator)
-        with shared.Largest() as largest:
+        with Largest() as largest:
             result = answer(a, b)
         expect.true(
             isinstance(result, tuple | list) and len(result) == 3,

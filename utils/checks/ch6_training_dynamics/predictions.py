@@ -164,8 +164,8 @@ PREDICTIONS = (
             ),
             Choice(
                 "Induction, but later than two layers: it has fewer parameters.",
-                "Size is not what delays two layers. They wait for two heads of which "
-                "each is of little use without the other.",
+                "Size is not what delays two layers: give them this half, and they are "
+                "sooner too.",
             ),
         ),
         right=1,

@@ -61,12 +61,14 @@ MEASURE = """() => {
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
+  // A live figure or view has the colours of the library that draws it.
+  const DRAWN = "svg, script, style, .live, [data-shown='live']";
   const found = {};
   const walker = document.createTreeWalker(
     document.querySelector("article"), NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const element = node.parentElement;
-    if (!node.data.trim() || element.closest("svg, script, style, .live")) continue;
+    if (!node.data.trim() || element.closest(DRAWN)) continue;
     if (!element.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
       continue;
     const style = getComputedStyle(element);
