@@ -4,6 +4,7 @@
 tests call it. None of this needs a network.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -109,6 +110,7 @@ def load_real_model(name: str | Path, folded: bool = False) -> TransformerBridge
         bridge = _from_hugging_face(folder)
     if folded:
         bridge.enable_compatibility_mode(disable_warnings=True)
+    gc.collect()  # folding leaves circles of references that hold copies of weights
     bridge.requires_grad_(False)
     small = sum(p.numel() for p in bridge.parameters()) < WATCHED
     return watch_over(bridge.eval()) if small else bridge.eval()
@@ -124,6 +126,7 @@ def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
     folder = folder_of(name)
     if not (folder / "config.json").exists():
         raise ModelFileError(_remedy(str(name), folder))
+    gc.collect()  # what other models left; a large one needs the room
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "attn-only-2l":
@@ -131,6 +134,7 @@ def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
         else:
             bridge = _from_hugging_face(folder, untrained=True)
     bridge.enable_compatibility_mode(disable_warnings=True)
+    gc.collect()
     return bridge.requires_grad_(False).eval()
 
 
