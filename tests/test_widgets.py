@@ -460,7 +460,7 @@ def test_the_microscope_shows_given_tokens_until_a_text_is_typed(model):
     tokens = torch.tensor([[0, 400, 500, 400, 500, 400]])
     explorer = widgets.induction_microscope(model, 1, 0, tokens=tokens)
     word = model.tokenizer.decode([500])
-    assert f"at position 4 ({word})" in explorer.description.replace("·", " ")
+    assert f"at position 4, ‘{word}’," in explorer.description.replace("·", " ")
     controls(explorer)["Text"].value = "import os"
     assert controls(explorer)["Position"].max == 2
 
@@ -530,7 +530,7 @@ def test_the_typed_token_is_the_one_in_the_ledger(model):
     controls(explorer)["Token"].value = ledgers.TYPED
     assert "Type one token" in explorer.description
     controls(explorer)["Typed token"].value = "·name"
-    assert "the token ·name has" in explorer.description
+    assert "the token ‘·name’ has" in explorer.description
 
 
 def test_the_end_of_a_text_has_no_next_token(model):

@@ -326,9 +326,10 @@ def other_virtual(model, from_head, to_head, input):
 
 
 def other_interference(vectors):
-    pairs = torch.combinations(torch.arange(len(vectors)))
-    one, two = vectors[pairs[:, 0]].double(), vectors[pairs[:, 1]].double()
-    return torch.cosine_similarity(one, two).square().mean().sqrt()
+    vectors, found = vectors.double(), []
+    for i in range(1, len(vectors)):
+        found.append(torch.cosine_similarity(vectors[:i], vectors[i], dim=1))
+    return torch.cat(found).square().mean().sqrt()
 
 
 OTHERS = {

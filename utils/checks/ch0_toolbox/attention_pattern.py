@@ -17,7 +17,7 @@ def judge_attention_pattern(answer) -> None:
     model, tokens = random_model(1, seed=9, scale=1.2), torch.tensor(shared.TEXTS[0])
     for head in range(3):
         _judge_pattern(answer(model, tokens, 0, head), model, tokens, 0, head)
-    for part in ("pattern", "attn_scores", "q", "k"):
+    for part in ("pattern", "attn_scores"):
         model = random_model(1, seed=8, scale=0.6)
         true_pattern = shared.record(model, tokens, "blocks.0.attn.hook_pattern")
         name = f"blocks.0.attn.hook_{part}"
