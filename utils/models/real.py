@@ -109,11 +109,9 @@ def load_real_model(name: str | Path, folded: bool = False) -> TransformerBridge
     else:
         bridge = _from_hugging_face(folder)
     if folded:
-        bridge.enable_compatibility_mode(disable_warnings=True)
-    gc.collect()  # folding leaves circles of references that hold copies of weights
+        _fold(bridge)
     bridge.requires_grad_(False)
-    small = sum(p.numel() for p in bridge.parameters()) < WATCHED
-    return watch_over(bridge.eval()) if small else bridge.eval()
+    return watch_over(bridge.eval()) if _is_small(bridge) else bridge.eval()
 
 
 def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
@@ -133,9 +131,19 @@ def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
             bridge = _native(folder)
         else:
             bridge = _from_hugging_face(folder, untrained=True)
-    bridge.enable_compatibility_mode(disable_warnings=True)
-    gc.collect()
+    _fold(bridge)
     return bridge.requires_grad_(False).eval()
+
+
+def _fold(bridge: TransformerBridge) -> None:
+    """Fold norms and centre; of a large model, let go of what that leaves behind."""
+    bridge.enable_compatibility_mode(disable_warnings=True)
+    if not _is_small(bridge):
+        gc.collect()  # circles of references hold copies of its weights
+
+
+def _is_small(bridge: TransformerBridge) -> bool:
+    return sum(p.numel() for p in bridge.parameters()) < WATCHED
 
 
 def _from_hugging_face(folder: Path, untrained: bool = False) -> TransformerBridge:
