@@ -7,7 +7,7 @@ import torch
 
 from utils.checks import chapter_of, chapters, exercises_of, find_check, steps_of
 from utils.exercises.engine import run_check
-from utils.exercises.reach import listed, steps_held
+from utils.exercises.subgoals import listed, steps_held
 from utils.models.handmade import random_model
 
 NAMES = [name for stem in chapters() for name in exercises_of(stem)]

@@ -8,16 +8,69 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["COLOURS", "Card", "in_notebook", "inline", "show", "show_buttons"]
+__all__ = [
+    "COLOURS",
+    "Beside",
+    "Card",
+    "in_notebook",
+    "inline",
+    "show",
+    "show_buttons",
+]
 
 COLOURS = {"good": "#009E73", "open": "#0072B2", "bad": "#D55E00", "plain": "#888888"}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Two texts side by side, each with a heading; `code` for code, else prose.
+
+    Where there is little room one stands above the other. With a `fold` they are hidden
+    behind these words until somebody opens them; plain text, which cannot fold, says
+    `instead` in their place.
+    """
+
+    left: tuple[str, str]
+    right: tuple[str, str]
+    code: bool = False
+    fold: str = ""
+    instead: str = ""
+
+    @property
+    def text(self) -> str:
+        if self.fold:
+            return self.instead
+        return "\n\n".join(f"{head}:\n{said}" for head, said in (self.left, self.right))
+
+    @property
+    def html(self) -> str:
+        """The two texts, behind a summary that Tab and Enter reach if folded."""
+        columns = (
+            '<div style="display:grid;gap:.4em 1.4em;margin:.5em 0 0;'
+            'grid-template-columns:repeat(auto-fit,minmax(min(100%,17em),1fr))">'
+            f"{self._column(self.left, 'open')}{self._column(self.right, 'good')}</div>"
+        )
+        if not self.fold:
+            return columns
+        summary = f"<summary>{html.escape(self.fold)}</summary>"
+        return f'<details style="margin:.5em 0 0">{summary}{columns}</details>'
+
+    def _column(self, column: tuple[str, str], tone: str) -> str:
+        head, said = column
+        shown = f'<p style="margin:.3em 0 0;white-space:pre-wrap">{inline(said)}</p>'
+        return (
+            f'<div style="border-top:2px solid {COLOURS[tone]};padding-top:.3em;'
+            f'min-width:0"><strong>{html.escape(head)}</strong>'
+            f"{_pre(said, wrap=True) if self.code else shown}</div>"
+        )
 
 
 @dataclass
 class Card:
     """A heading, paragraphs, perhaps code and what the answer printed.
 
-    `below` makes a widget that stands in a notebook in place of the code.
+    `below` makes a widget that stands in a notebook in place of the code. `beside`
+    holds two texts to be compared.
     """
 
     title: str
@@ -26,12 +79,14 @@ class Card:
     code: str = ""
     printed: str = ""
     below: Callable[[], object] | None = None
+    beside: Beside | None = None
 
     @property
     def text(self) -> str:
         """The card as plain text, complete on its own."""
         parts = [self.title, *self.paragraphs]
         parts += [self.code] if self.code else []
+        parts += [self.beside.text] if self.beside else []
         parts += [f"Your code printed:\n{self.printed}"] if self.printed else []
         return "\n\n".join(parts)
 
@@ -45,6 +100,8 @@ class Card:
         ]
         if self.code and self.below is None:
             pieces.append(_pre(self.code))
+        if self.beside is not None:
+            pieces.append(self.beside.html)
         if self.printed:
             pieces.append("<details><summary>Your code printed</summary>")
             pieces.append(_pre(self.printed) + "</details>")
@@ -58,9 +115,10 @@ class Card:
         return {"text/plain": self.text, "text/html": self.html}
 
 
-def _pre(text: str) -> str:
+def _pre(text: str, wrap: bool = False) -> str:
+    lines = "pre-wrap;overflow-wrap:anywhere" if wrap else "pre;overflow-x:auto"
     return (
-        '<pre style="white-space:pre;overflow-x:auto;margin:.5em 0 0;'
+        f'<pre style="white-space:{lines};margin:.5em 0 0;'
         'color:inherit;background:transparent">' + html.escape(text) + "</pre>"
     )
 
@@ -94,26 +152,36 @@ def show(card: Card) -> None:
         print(card.text)
 
 
-def show_buttons(buttons: dict[str, Callable[[], Card]]) -> None:
+def show_buttons(offered: Callable[[], dict[str, Callable[[], Card]]]) -> None:
     """Buttons below a card; each press shows the card that its function returns.
 
-    Nothing happens outside a notebook: the card's words say what to type instead.
+    `offered` gives the buttons by their words and is asked again after each press: one
+    that is new then joins the row, and the focus stays where it is. Nothing happens
+    outside a notebook: the card's words say what to type instead.
     """
     if not in_notebook():
         return
     import ipywidgets as widgets
     from IPython.display import display
 
-    place = widgets.VBox()
-    row = []
-    for label, make in buttons.items():
+    row, place = widgets.HBox(), widgets.VBox()
+
+    def join() -> None:
+        there = [button.description for button in row.children]
+        new = [made(*one) for one in offered().items() if one[0] not in there]
+        row.children = (*row.children, *new)
+
+    def made(label: str, make: Callable[[], Card]) -> widgets.Button:
         button = widgets.Button(description=label, layout={"width": "auto"})
 
-        def press(_button, make=make):
+        def press(_button) -> None:
             card = make()
             below = [card.below()] if card.below is not None else []
             place.children = [widgets.HTML(card.html), *below]
+            join()
 
         button.on_click(press)
-        row.append(button)
-    display(widgets.VBox([widgets.HBox(row), place]))
+        return button
+
+    join()
+    display(widgets.VBox([row, place]))

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from utils.checks import chapter_of, chapters, exercises_of, find_check
 from utils.exercises import cards, ordering
 from utils.exercises.cards import Card
+from utils.exercises.compare import bare, compared, written_by
 from utils.exercises.minutes import time_lines
 from utils.exercises.predictions import predict
 from utils.exercises.puzzle import Puzzle, make_puzzle
 from utils.exercises.state import (
     forget,
+    may_see_solution,
     note_hint,
     note_solution,
     note_try,
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 HINT_NAMES = ("direction", "method", "lines to order", "solution")
+_passed: dict[str, str] = {}  # what passed in this kernel, to stand beside the solution
 
 
 class ExerciseFailed(AssertionError):
@@ -67,15 +70,11 @@ def exercise(function: Callable) -> Callable:
     if result.status == "passed":
         passed, note = handed_on(read_stub(name), function, result.returned)
         result.notes += [note] if note else []
+        _passed[name] = written_by(function)
         cards.show(_result_card(result))
         return passed
     cards.show(_result_card(result))
-    cards.show_buttons(
-        {
-            "Next hint": lambda: _hint_card(name),
-            "Show the solution": lambda: _solution_card(name),
-        }
-    )
+    cards.show_buttons(lambda: _help_for(name))
     return _carried_on(name, function)
 
 
@@ -114,6 +113,14 @@ def _reference(name: str) -> Callable:
 # --- cards --------------------------------------------------------------------------
 
 
+def _help_for(name: str) -> dict[str, Callable[[], Card]]:
+    """The buttons below a card: hints, and after some hints or tries the solution."""
+    buttons = {"Next hint": lambda: _hint_card(name)}
+    if may_see_solution(read_state(), name):
+        buttons["Show the solution"] = lambda: _solution_card(name)
+    return buttons
+
+
 def _result_card(result: CheckResult) -> Card:
     name = result.name
     titles = {
@@ -123,18 +130,28 @@ def _result_card(result: CheckResult) -> Card:
         "error": f"! {name}: error in your code",
     }
     tones = {"passed": "good", "not attempted": "open", "failed": "bad", "error": "bad"}
-    paragraphs = result.message.split("\n") + result.notes
-    if result.status != "passed":
+    paragraphs, beside = result.message.split("\n") + result.notes, None
+    if result.status == "passed":
+        beside = compared(name, _passed[name], _bare_reference(name), folded=True)
+    else:
+        helps = f'`hint("{name}")` helps.'
+        if may_see_solution(read_state(), name):
+            helps = f'`hint("{name}")` and `solution("{name}")` help.'
         paragraphs.append(
             f"Until it passes, `{name}` is the course's solution, so that the cells "
-            f'below work. Your own stays at `{name}.yours`. `hint("{name}")` helps.'
+            f"below work. Your own stays at `{name}.yours`. {helps}"
         )
     return Card(
         titles[result.status],
         paragraphs,
         tone=tones[result.status],
         printed=result.printed,
+        beside=beside,
     )
+
+
+def _bare_reference(name: str) -> str:
+    return bare(inspect.getsource(_reference(name)))
 
 
 def hint(name: str, number: int | None = None) -> None:
@@ -190,7 +207,10 @@ def _puzzle(name: str) -> Puzzle:
 
 
 def solution(name: str) -> None:
-    """Show the course's solution of an exercise, with its file and line."""
+    """Show the course's solution of an exercise, with its file and line.
+
+    After a pass in this notebook your own answer stands beside it.
+    """
     cards.show(_solution_card(name))
 
 
@@ -200,7 +220,11 @@ def _solution_card(name: str, title: str = "") -> Card:
     note_solution(name)
     lines, first = inspect.getsourcelines(reference)
     where = f"solutions/{chapter_of(name)}.py, line {first}"
-    return Card(title or f"{name}: solution", [where], code="".join(lines).rstrip())
+    title = title or f"{name}: solution"
+    yours, ours = _passed.get(name, ""), _bare_reference(name)
+    if beside := compared(name, yours, ours, folded=False):
+        return Card(title, [where], beside=beside)
+    return Card(title, [where], code="".join(lines).rstrip())
 
 
 # --- progress -----------------------------------------------------------------------

@@ -5,12 +5,9 @@ saved with the notebook, survives a reload and a new kernel, and goes along with
 The progress file keeps the last few versions, for a notebook that was laid anew.
 """
 
-import html
-from dataclasses import dataclass
-
 from utils.checks import find_words
 from utils.exercises import cards
-from utils.exercises.cards import Card
+from utils.exercises.cards import Beside, Card
 from utils.exercises.state import note_words, read_state
 
 __all__ = ["own_words"]
@@ -42,40 +39,5 @@ def own_words(name: str, text: str = "") -> None:
             return
         yours = kept[-1]["text"]
         whose = f"In your words, on {kept[-1]['at'][:10]}"
-    cards.show(_Beside(words.question, tone="plain", left=(whose, yours),
-                       right=("A model answer", words.answer)))  # fmt: skip
-
-
-@dataclass
-class _Beside(Card):
-    """Two texts side by side, one above the other where there is little room."""
-
-    left: tuple[str, str] = ("", "")
-    right: tuple[str, str] = ("", "")
-
-    @property
-    def text(self) -> str:
-        parts = [f"{head}:\n{said}" for head, said in (self.left, self.right)]
-        return "\n\n".join([self.title, *parts])
-
-    @property
-    def html(self) -> str:
-        columns = "".join(
-            f'<div style="border-top:2px solid {colour};padding-top:.3em">'
-            f"<strong>{html.escape(head)}</strong>"
-            f'<p style="margin:.3em 0 0;white-space:pre-wrap">{cards.inline(said)}</p>'
-            "</div>"
-            for (head, said), colour in zip(
-                (self.left, self.right),
-                (cards.COLOURS["open"], cards.COLOURS["good"]),
-                strict=True,
-            )
-        )
-        return (
-            '<div role="status" style="margin:.3em 0;max-width:62em;line-height:1.45;'
-            'color:var(--jp-content-font-color1,inherit)">'
-            f'<p style="margin:0 0 .5em"><strong>{cards.inline(self.title)}</strong>'
-            '</p><div style="display:grid;gap:.4em 1.4em;'
-            'grid-template-columns:repeat(auto-fit,minmax(17em,1fr))">'
-            f"{columns}</div></div>"
-        )
+    model_answer = ("A model answer", words.answer)
+    cards.show(Card(words.question, beside=Beside((whose, yours), model_answer)))

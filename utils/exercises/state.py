@@ -39,6 +39,7 @@ from utils.text.whole import write_whole
 __all__ = [
     "forget",
     "is_revealed",
+    "may_see_solution",
     "note_asked",
     "note_hint",
     "note_recall",
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 DEFAULT = Path(__file__).parents[2] / ".course_progress.json"
+HINTS_FIRST, TRIES_FIRST = 2, 3  # one of the two, before the solution is offered
 LONGEST_TEXT = 4000  # characters of one's own words; the notebook keeps all
 
 
@@ -157,6 +159,14 @@ def note_solution(name: str) -> None:
         seen["views"] += 1
 
     update_state(note)
+
+
+def may_see_solution(state: dict, name: str) -> bool:
+    """Whether the solution is offered: after two hints, three tries or a pass."""
+    tries = state["record"]["exercises"].get(name, {})
+    tried = len(tries.get("tries", [])) + tries.get("dropped", 0)
+    hints = state["hints"].get(name, 0)
+    return hints >= HINTS_FIRST or tried >= TRIES_FIRST or name in state["passed"]
 
 
 def note_vote(name: str, choice: int, choices: int, of: str = "") -> None:

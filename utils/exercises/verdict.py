@@ -17,8 +17,8 @@ import torch
 from utils.checks import Check, Wrong, chapter_of, find_check, is_exercise, steps_of
 from utils.exercises.guard import Snapshot, TimeUp, guarded
 from utils.exercises.likeness import Call, Failure, copied, makes_mistake
-from utils.exercises.reach import how_far, steps_held
 from utils.exercises.stubs import read_stub, signature_fault
+from utils.exercises.subgoals import how_far, steps_held
 from utils.models.attention_only import live_models
 
 __all__ = ["TIME_LIMIT", "CheckResult", "run_check"]
