@@ -282,6 +282,9 @@ def virtual_weight(
     fully adds x @ virtual_weight to that query, key or value of the later head. No text
     is run through the model.
 
+    Steps: (1) through the earlier head into the later one, (2) by the input that is
+    asked for.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> model = random_model(2, d_model=10, d_head=4)

@@ -197,6 +197,9 @@ def positional_share(
     squares, counted once per text, divided by the sum of the squares of all centred
     scores. 1 means that every text gets the same scores.
 
+    Steps: (1) 1 where all texts have the same scores, (2) each query centred by itself,
+    (3) only keys it sees, without the start token.
+
     Example:
         >>> from utils.models.handmade import random_model
         >>> tokens = torch.tensor([[0, 4, 7, 2, 9], [0, 1, 1, 8, 3]])
@@ -415,6 +418,8 @@ def copying_top1(model: TransformerBridge, layer: int, head: int) -> float:
     A token counts when the largest entry of its row in the full OV circuit stands on
     the diagonal. Every token of the vocabulary counts the same. No text is run through
     the model.
+
+    Steps: (1) 1 for copying, 0 for moving on, (2) each row by its largest entry.
 
     Example:
         >>> from utils.models.handmade import random_model

@@ -510,6 +510,9 @@ def value_weighted_pattern(
     at k, x_k W_V with d_head numbers. Rows are not normalised again, so they do not sum
     to 1.
 
+    Steps: (1) the pattern, where all values have one size, (2) times the size of each
+    key's value.
+
     Example:
         >>> from utils.models.handmade import previous_token_model
         >>> model = previous_token_model({(0, 1): 1})

@@ -181,6 +181,9 @@ def copying_head_score(
     of everything that was raised, both over all sources of all rows. It is 0 if nothing
     was raised, 1 for a perfect copier and about 1/n for chance with n tokens.
 
+    Steps: (1) the share of a token's own logit, (2) without the mean of all logits, (3)
+    without what is lowered.
+
     Example:
         >>> from utils.models.handmade import induction_model
         >>> tokens = repeated_tokens(13, span=10, copies=1)
@@ -331,6 +334,9 @@ def previous_token_weights(model: TransformerBridge) -> Float[Tensor, "head"]:
     no tokens: the causal softmax of W_pos W_Q (W_pos W_K)^T / sqrt(d_head), for all
     positions of W_pos. The result is the mean, over positions 1, 2, ..., of the
     attention to the position just before.
+
+    Steps: (1) scores of positions, through a softmax, (2) the scale, (3) the mask, and
+    all positions.
 
     Example:
         >>> from utils.models.handmade import induction_model
@@ -536,6 +542,9 @@ def build_induction_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
     next token must be the right one at every position from the first token of the
     second copy on, with a probability of at least one half.
 
+    Steps: (1) weights that fit together, (2) layer 0 looks one back, (3) layer 1 looks
+    behind the match, (4) the right token is the likeliest.
+
     Example:
         >>> from utils.models.handmade import model_from_weights
         >>> model = model_from_weights(build_induction_model(d_vocab=20, n_ctx=31))
@@ -580,6 +589,9 @@ def build_pointer_model(d_vocab: int, n_ctx: int) -> dict[str, Tensor]:
     half, as in `build_induction_model`. And it must stay so when the second layer's W_K
     no longer sees what the first layer wrote: in this algorithm only the query needs
     it.
+
+    Steps: (1) weights that fit together, (2) layer 0 finds earlier copies, (3) layer 1
+    looks one further on, (4) the right token is the likeliest.
 
     Example:
         >>> from utils.models.handmade import model_from_weights

@@ -247,6 +247,9 @@ def copying_scores(weights: dict[str, Tensor]) -> Float[Tensor, "layer head"]:
     eigenvalues that are not zero, those of W_O (W_U W_E) W_V; the bracket is the same
     for all heads.
 
+    Steps: (1) positive and negative eigenvalues, (2) complex ones, (3) through W_E and
+    W_U, in every layer.
+
     Example:
         >>> weights = {"W_E": torch.eye(5), "W_U": torch.eye(5)}
         >>> weights |= {"W_V": torch.eye(5)[:, :2].expand(1, 3, 5, 2)}
@@ -325,6 +328,9 @@ def composition_graph(
 
     No d_model x d_model matrix is made: |A B|^2 with A = V O and B = X Y^T is the sum
     over all entries of (V^T V)(O X) times (O X)(Y^T Y).
+
+    Steps: (1) keys of the next layer, (2) queries and values too, (3) all pairs of
+    layers, 0 where none is later.
 
     Example:
         >>> shape = dict(W_Q=(2, 3, 9, 4), W_K=(2, 3, 9, 4), W_V=(2, 3, 9, 4))

@@ -1,6 +1,8 @@
 """Steps of exercises: in docstrings, held by solutions, told after a failure."""
 
+import ast
 import inspect
+import textwrap
 
 import pytest
 import torch
@@ -12,18 +14,12 @@ from utils.models.handmade import random_model
 
 NAMES = [name for stem in chapters() for name in exercises_of(stem)]
 STEPPED = [name for name in NAMES if steps_of(name)]
-# Several steps, and no simple case in which one shows without the next.
+MOST_STATEMENTS = 2  # of a solution without steps
+# Longer ones in which one step does not show before the next.
 WITHOUT = {
-    "virtual_weight",
-    "positional_share",
-    "copying_top1",
-    "value_weighted_pattern",
-    "copying_head_score",
-    "previous_token_weights",
-    "build_induction_model",
-    "build_pointer_model",
-    "copying_scores",
-    "composition_graph",
+    "grouped_heads": "one repetition, given to two matrices",
+    "previous_token_score": "one diagonal, gathered over layers",
+    "replace_pattern": "one hook: the pattern is replaced or it is not",
 }
 
 
@@ -63,9 +59,89 @@ def test_mistakes_get_differently_far(name):
     assert min(reached) < len(steps)
 
 
-def test_two_thirds_of_the_exercises_with_several_steps_have_them():
-    assert not WITHOUT & set(STEPPED)
-    assert len(STEPPED) >= 2 * len(WITHOUT)
+def statements(name: str) -> int:
+    """How many statements a solution has below its docstring, blocks included."""
+    source = textwrap.dedent(inspect.getsource(reference(name)))
+    every = list(ast.walk(ast.parse(source)))
+    return sum(isinstance(node, ast.stmt) for node in every) - 2
+
+
+def test_every_longer_exercise_has_steps_or_a_reason():
+    longer = {name for name in NAMES if statements(name) > MOST_STATEMENTS}
+    assert longer - set(STEPPED) == set(WITHOUT)
+
+
+# --- half-done answers ----------------------------------------------------------------
+
+# A piece of the solution's code and what stands there instead, by the steps it leaves.
+HALF_DONE = [
+    ("virtual_weight", 0, "ov_matrix(model, *from_head) @ ", ""),
+    ("virtual_weight", 1, "[input]", '["k"]'),
+    ("positional_share", 0, " * len(tokens)", ""),
+    ("positional_share", 1, "(scores - mean) * seen", "scores * seen"),
+    ("positional_share", 2, "seen[:, 0] = 0", "pass"),
+    ("copying_top1", 0, "argmax", "argmin"),
+    (
+        "copying_top1",
+        1,
+        "(rows @ circuit.B).argmax(dim=1)",
+        "(rows @ circuit.B).argmax(0)",
+    ),
+    ("value_weighted_pattern", 0, '["pattern", layer]', '["attn_scores", layer]'),
+    ("value_weighted_pattern", 1, "sizes[:, None, :]", "sizes[:, :, None]"),
+    ("copying_head_score", 0, "own / raised", "own / logits.abs()"),
+    ("copying_head_score", 1, "logits - logits.mean(dim=-1, keepdim=True)", "logits"),
+    ("copying_head_score", 2, ".clamp(min=0)", ""),
+    ("previous_token_weights", 0, "model.W_Q[0]", "model.W_K[0]"),
+    ("previous_token_weights", 1, " / model.cfg.d_head**0.5", ""),
+    ("previous_token_weights", 2, ".triu(1)", ".triu(99)"),
+    ("build_induction_model", 0, '"W_U": W_E.T', '"W_U": W_E'),
+    ("build_induction_model", 1, "W_QK * d_model**0.5", "-W_QK"),
+    (
+        "build_induction_model",
+        2,
+        "build_matching_head(W_E, W_prev)",
+        "build_matching_head(W_prev, W_E)",
+    ),
+    ("build_induction_model", 3, '"W_U": W_E.T', '"W_U": W_prev.T'),
+    ("build_pointer_model", 0, '"W_pos": W_pos', '"W_pos": W_pos[1:]'),
+    ("build_pointer_model", 1, "(W_E.T @ W_E - W_pos.T @ W_pos)", "W_pos.T @ W_pos"),
+    ("build_pointer_model", 2, "W_pointer[:-1].T @ W_pos[1:]", "W_pointer.T @ W_pos"),
+    ("build_pointer_model", 3, "10 * W_E.T @ W_E", "10 * W_pos.T @ W_pos"),
+    ("copying_scores", 0, "eigvals(small)", "svdvals(small) + 0j"),
+    ("copying_scores", 1, "eigenvalues.abs()", "eigenvalues.real.abs()"),
+    ("copying_scores", 2, '["W_O"] @ around @', '["W_O"] @'),
+    ("composition_graph", 0, " / sizes.clamp(min=1e-30)", ""),
+    ("composition_graph", 1, "[kind]", '["k"]'),
+    (
+        "composition_graph",
+        2,
+        "layer + 1 :] = product",
+        "layer + 1 : layer + 2] = product",
+    ),
+]
+
+
+def changed(name: str, piece: str, instead: str):
+    """The solution of an exercise with one piece of its code replaced."""
+    source = textwrap.dedent(inspect.getsource(reference(name)))
+    assert piece in source
+    names = dict(vars(inspect.getmodule(reference(name))))
+    exec(source.replace(piece, instead), names)
+    return names[name]
+
+
+@pytest.mark.parametrize(("name", "held", "piece", "instead"), HALF_DONE)
+def test_a_half_done_answer_is_told_what_it_has(name, held, piece, instead):
+    answer = changed(name, piece, instead)
+    with torch.no_grad():
+        assert steps_held(steps_of(name), answer, 2.0) == held
+
+
+def test_every_step_of_the_longest_exercises_is_seen_to_be_the_next():
+    for name in {row[0] for row in HALF_DONE}:
+        held = [row[1] for row in HALF_DONE if row[0] == name]
+        assert held == list(range(len(steps_of(name))))
 
 
 # --- how far an answer got ------------------------------------------------------------

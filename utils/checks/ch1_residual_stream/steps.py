@@ -4,7 +4,7 @@ import torch
 
 from utils.checks import Step
 from utils.checks.partly import TOKENS, alike, dense, up_to_factor, written
-from utils.models.handmade import orthonormal_rows, random_model
+from utils.models.handmade import orthonormal_rows, random_model, with_weights
 
 __all__ = ["STEPS"]
 
@@ -82,6 +82,24 @@ def _ignores_lengths(answer) -> bool:
     return alike(answer(torch.tensor([[1.0, 2.0], [3.0, 6.0]])), 1.0)
 
 
+def _joins(same_reader: bool):
+    """With one reader for all, it does not matter which input is asked for."""
+
+    def holds(answer) -> bool:
+        model = _model()
+        if same_reader:
+            model = with_weights(model, {"W_Q": model.W_K, "W_V": model.W_K})
+        first = model.W_V[0, 2] @ model.W_O[0, 2]
+        return all(
+            alike(answer(model, (0, 2), (1, 0), name), first @ reader[1, 0])
+            for name, reader in zip(
+                "qkv", (model.W_Q, model.W_K, model.W_V), strict=True
+            )
+        )
+
+    return holds
+
+
 STEPS = {
     "decompose_residual": (
         Step(
@@ -135,5 +153,9 @@ STEPS = {
             lambda answer: abs(float(answer(torch.eye(3)))) < 1e-5,
         ),
         Step("the root of the mean square", _interferes_by_hand),
+    ),
+    "virtual_weight": (
+        Step("through the earlier head into the later one", _joins(True)),
+        Step("by the input that is asked for", _joins(False)),
     ),
 }

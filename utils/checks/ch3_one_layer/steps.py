@@ -13,7 +13,7 @@ from utils.checks.partly import (
     up_to_factor,
     written,
 )
-from utils.models.handmade import random_model, with_weights
+from utils.models.handmade import model_from_weights, random_model, with_weights
 
 __all__ = ["STEPS"]
 
@@ -155,6 +155,63 @@ def _change(view):
     return holds
 
 
+def _one_head(W_O):
+    """A head that reads each token's own dimension, writes W_O and is read as is."""
+    eye = torch.eye(len(W_O))
+    weights = {name: eye for name in ("W_E", "W_pos", "W_U")}
+    weights |= {name: eye[None, None] for name in ("W_Q", "W_K", "W_V")}
+    return model_from_weights(weights | {"W_O": W_O[None, None]})
+
+
+def _copies_or_moves_on(answer) -> bool:
+    eye = torch.eye(5)
+    found = [answer(_one_head(W_O), 0, 0) for W_O in (eye, eye.roll(1, 1))]
+    return [float(share) for share in found] == [1.0, 0.0]
+
+
+def _against_its_row(answer) -> bool:
+    """Two of five tokens raise themselves most; by column it would be three."""
+    W_O = torch.eye(5)
+    W_O[1, 2], W_O[3, 2], W_O[4, 2] = 0.5, 3.0, 4.0
+    W_O[0, 1] = W_O[1, 1] + 1
+    return alike(answer(_one_head(W_O), 0, 0), 0.4)
+
+
+def _share(of_queries: bool):
+    """Scores that all texts have alike, but perhaps for a constant of each query."""
+    tokens = torch.tensor([[0, 4, 7, 2, 9], [0, 1, 6, 8, 3], [0, 5, 5, 1, 2]])
+
+    def holds(answer) -> bool:
+        # Dimension 0 holds the token, 1 is 1 everywhere, the others hold the position.
+        draw = torch.Generator().manual_seed(0)
+        W_E, W_pos = torch.zeros(10, 6), torch.randn(5, 6, generator=draw)
+        W_E[:, 0] = torch.arange(10.0) * of_queries
+        W_pos[:, 0], W_pos[:, 1] = 0, 1
+        W_Q, W_K = torch.eye(6), torch.eye(6)
+        W_Q[1] = W_K[0] = 0
+        W_K[1] = torch.eye(6)[0]  # the query's token meets what all keys have
+        weights = {"W_E": W_E, "W_pos": W_pos, "W_U": W_E.T}
+        heads = {"W_Q": W_Q, "W_K": W_K, "W_V": W_Q, "W_O": W_Q}
+        weights |= {name: matrix[None, None] for name, matrix in heads.items()}
+        alike_in_all = answer(model_from_weights(weights), tokens, 0, 0)
+        return alike(alike_in_all, 1.0) and float(answer(_model(), TOKENS, 0, 1)) < 0.99
+
+    return holds
+
+
+def _share_by_hand(answer) -> bool:
+    model = _model()
+    read = model.W_E[TOKENS] + model.W_pos[:5]
+    scores = (read @ model.W_Q[0, 1]) @ (read @ model.W_K[0, 1]).mT
+    shared = whole = 0.0
+    for query in range(1, 5):
+        seen = scores[:, query, 1 : query + 1]
+        seen = seen - seen.mean(1, keepdim=True)
+        shared += 2 * seen.mean(0).pow(2).sum()
+        whole += seen.pow(2).sum()
+    return alike(answer(model, TOKENS, 0, 1), shared / whole)
+
+
 STEPS = {
     "frozen_pattern_logits": (
         Step("the direct path", _frozen(False)),
@@ -231,5 +288,14 @@ STEPS = {
     "skip_trigram_lift": (
         Step("the change between two runs", _change(centred)),
         Step("without its mean over the vocabulary", _change(lambda x: x)),
+    ),
+    "positional_share": (
+        Step("1 where all texts have the same scores", _share(False)),
+        Step("each query centred by itself", _share(True)),
+        Step("only keys it sees, without the start token", _share_by_hand),
+    ),
+    "copying_top1": (
+        Step("1 for copying, 0 for moving on", _copies_or_moves_on),
+        Step("each row by its largest entry", _against_its_row),
     ),
 }

@@ -189,6 +189,22 @@ def _keeps_patterns(answer) -> bool:
     return alike(answer(model, TOKENS, [(0, 1)]), logits)
 
 
+def _weighs(same_values: bool):
+    """With one embedding for all tokens all values have one size."""
+
+    def holds(answer) -> bool:
+        model = _model(1)
+        if same_values:
+            model = with_weights(model, {"W_E": model.W_E[:1].expand_as(model.W_E)})
+        pattern = model.run_with_cache(TOKENS)[1]["pattern", 0][:, 1]
+        sizes = (model.W_E[TOKENS] @ model.W_V[0, 1]).norm(dim=-1)
+        view = up_to_factor if same_values else (lambda x: x)
+        found = answer(model, TOKENS, 0, 1)
+        return alike(found, pattern * sizes[:, None, :], view)
+
+    return holds
+
+
 STEPS = {
     "two_layer_path_terms": (
         Step("the direct path", _path_terms(0, 1)),
@@ -246,5 +262,9 @@ STEPS = {
             ),
         ),
         Step("an earlier head, while patterns stay", _keeps_patterns),
+    ),
+    "value_weighted_pattern": (
+        Step("the pattern, where all values have one size", _weighs(True)),
+        Step("times the size of each key's value", _weighs(False)),
     ),
 }

@@ -5,11 +5,12 @@ import math
 import torch
 
 from utils.checks import Step
-from utils.checks.ch5_induction_heads.shared import rows
+from utils.checks.ch5_induction_heads.shared import built, expect_continued, rows
 from utils.checks.partly import TOKENS, alike, causal, dense, losses, written
 from utils.models.handmade import (
     decoy_model,
     induction_model,
+    model_from_weights,
     orthonormal_rows,
     random_model,
     with_weights,
@@ -162,6 +163,74 @@ def _copies(answer) -> bool:
     return alike(stream @ dense(answer(W_E, W_prev)[1]), wanted)
 
 
+def _raises(constant: float, lowers: bool):
+    """A head of known logits; perhaps with a constant on all, and some lowered."""
+    raised = torch.tensor([[3.0, 1.0, 2.0], [1.0, 2.0, 1.0], [2.0, 1.0, 1.0]])
+    if lowers:
+        raised = raised * torch.tensor([[1.0, -1, 1], [1, 1, -1], [1, 1, -1]])
+
+    def holds(answer) -> bool:
+        eye = torch.eye(8)
+        W_O = torch.zeros(8, 8)
+        W_O[1:4, 1:4] = raised
+        W_O[1:4, 4:] = -raised.sum(1, keepdim=True) / 4
+        weights = {"W_E": eye, "W_pos": 0 * eye, "W_U": eye}
+        weights |= {name: eye[None, None] for name in ("W_Q", "W_K", "W_V")}
+        weights["W_O"] = (W_O + constant)[None, None]
+        found = answer(model_from_weights(weights), torch.tensor([[0, 1, 2, 3]]), 0, 0)
+        above = raised.clamp(min=0)
+        return alike(found, above.diagonal().sum() / above.sum())
+
+    return holds
+
+
+def _one_back(n_ctx: int, d_head: int):
+    """With two positions the mask hides nothing; with d_head 1 the scale is 1."""
+
+    def holds(answer) -> bool:
+        model = random_model(1, 3, n_ctx=n_ctx, d_head=d_head)
+        scores = model.W_pos @ model.W_Q[0] @ (model.W_pos @ model.W_K[0]).mT
+        pattern = causal(scores / d_head**0.5)
+        return alike(answer(model), pattern.diagonal(-1, 1, 2).mean(1))
+
+    return holds
+
+
+def _built(answer, positions: str):
+    """The model an answer builds, on repeats of 5 tokens: tokens, logits, cache."""
+    model, tokens = built(answer(11, 25), 11, 25, positions), rows(11, 5, 2)
+    return tokens, *model.run_with_cache(tokens)
+
+
+def _fits(positions: str):
+    return lambda answer: _built(answer, positions) is not None
+
+
+def _looks(positions: str, layer: int, further: int, least: float):
+    """Some head of a layer looks this far on from the earlier copy of each token."""
+
+    def holds(answer) -> bool:
+        pattern = _built(answer, positions)[2]["pattern", layer]
+        shares = pattern[:, :, range(6, 10), range(1 + further, 5 + further)]
+        return bool((shares.amin((0, 2)) > least).any())
+
+    return holds
+
+
+def _looks_one_back(answer) -> bool:
+    pattern = _built(answer, "qk")[2]["pattern", 0]
+    return bool((pattern.diagonal(-1, 2, 3).amin((0, 2)) > 0.5).any())
+
+
+def _continues(positions: str):
+    def holds(answer) -> bool:
+        tokens, logits, _ = _built(answer, positions)
+        expect_continued(logits, tokens, 5, least=0.5)
+        return True
+
+    return holds
+
+
 STEPS = {
     "repeated_tokens": (
         Step("rows that begin with the start token", _begins_rows),
@@ -225,5 +294,27 @@ STEPS = {
         Step("the match", _attends(4, 2)),
         Step("where to rest", _attends(3, 0)),
         Step("what is moved", _copies),
+    ),
+    "copying_head_score": (
+        Step("the share of a token's own logit", _raises(0.0, False)),
+        Step("without the mean of all logits", _raises(2.0, False)),
+        Step("without what is lowered", _raises(2.0, True)),
+    ),
+    "previous_token_weights": (
+        Step("scores of positions, through a softmax", _one_back(2, 1)),
+        Step("the scale", _one_back(2, 4)),
+        Step("the mask, and all positions", _one_back(7, 4)),
+    ),
+    "build_induction_model": (
+        Step("weights that fit together", _fits("qk")),
+        Step("layer 0 looks one back", _looks_one_back),
+        Step("layer 1 looks behind the match", _looks("qk", 1, 1, 0.5)),
+        Step("the right token is the likeliest", _continues("qk")),
+    ),
+    "build_pointer_model": (
+        Step("weights that fit together", _fits("stream")),
+        Step("layer 0 finds earlier copies", _looks("stream", 0, 0, 0.3)),
+        Step("layer 1 looks one further on", _looks("stream", 1, 1, 0.5)),
+        Step("the right token is the likeliest", _continues("stream")),
     ),
 }

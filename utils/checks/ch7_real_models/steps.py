@@ -103,6 +103,49 @@ def _pairs(part: int):
     return holds
 
 
+def _scores_copying(W_O, wanted: list[float]):
+    """Heads that read and are read as they are, so that W_O is the whole circuit."""
+
+    def holds(answer) -> bool:
+        eye = torch.eye(W_O.shape[-1])
+        weights = {"W_E": eye, "W_U": eye, "W_V": eye.expand_as(W_O), "W_O": W_O}
+        return alike(answer(weights), torch.tensor([wanted]))
+
+    return holds
+
+
+SIGNS = torch.tensor([[[2.0, 1, 3], [-1, -2, -1], [3, -1, 1]]]).diag_embed()
+TURNS = torch.tensor([[[[3.0, 4.0], [-4.0, 3.0]]]])  # eigenvalues 3 + 4i and 3 - 4i
+
+
+def _through_tokens(answer) -> bool:
+    weights = shared.made_up(2, d_head=3, d_vocab=9)
+    circuits = weights["W_E"] @ weights["W_V"] @ weights["W_O"] @ weights["W_U"]
+    values = torch.linalg.eigvals(circuits.double())
+    wanted = values.sum(-1).real / values.abs().sum(-1)
+    return alike(answer(shared.copied(weights)), wanted)
+
+
+def _composes(kind: str, n_layers: int):
+    def holds(answer) -> bool:
+        W = shared.made_up(4, n_layers)
+        writes = (W["W_V"] @ W["W_O"])[:, :, None, None]
+        reads = {
+            "q": W["W_Q"] @ W["W_K"].mT,
+            "k": W["W_K"] @ W["W_Q"].mT,
+            "v": W["W_V"] @ W["W_O"],
+        }[kind]
+        sizes = writes.norm(dim=(-1, -2)) * reads.norm(dim=(-1, -2))
+        wanted = (writes @ reads).norm(dim=(-1, -2)) / sizes
+        found = dense(answer(shared.copied(W), kind))
+        later = torch.ones(n_layers, n_layers).triu(1).bool()[:, None, :, None]
+        if n_layers == 2:  # the only pair of layers there is
+            return alike(found[0, :, 1], wanted[0, :, 1])
+        return alike(found, wanted.where(later, 0))
+
+    return holds
+
+
 STEPS = {
     "fold_layer_norm": (
         Step("the norms' weights", _folds_weights),
@@ -121,5 +164,18 @@ STEPS = {
     "top_ov_pairs": (
         Step("the largest entries", _pairs(0)),
         Step("their tokens", _pairs(1)),
+    ),
+    "copying_scores": (
+        Step("positive and negative eigenvalues", _scores_copying(SIGNS, [1, -1, 0.6])),
+        Step("complex ones", _scores_copying(TURNS, [0.6])),
+        Step("through W_E and W_U, in every layer", _through_tokens),
+    ),
+    "composition_graph": (
+        Step("keys of the next layer", _composes("k", 2)),
+        Step(
+            "queries and values too",
+            lambda answer: _composes("q", 2)(answer) and _composes("v", 2)(answer),
+        ),
+        Step("all pairs of layers, 0 where none is later", _composes("k", 3)),
     ),
 }
