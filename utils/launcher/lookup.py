@@ -23,43 +23,81 @@ __all__ = ["ALSO_CALLED", "SHOWN", "find", "main", "ranked"]
 SHOWN = 8
 # What the same thing is called elsewhere.
 ALSO_CALLED = {
-    "ablate_edge": "path patching, edge patching, causal tracing",
-    "ablate_head": "zero ablation, mean ablation, knockout",
-    "attention_pattern": "attention weights, softmax",
-    "build_induction_model": "hand-written weights, compiled transformer",
-    "copying_score": "copying eigenvalues, positive eigenvalues",
-    "decompose_residual": "residual stack, accumulated residual",
+    "ablate_edge": "path patching, edge patching, causal tracing, indirect effect",
+    "ablate_head": "zero ablation, mean ablation, resample ablation, knockout",
+    "attention_pattern": "attention weights, attention probabilities, softmax",
+    "bigram_log_probs": "n-gram statistics, counts, smoothing",
+    "build_induction_model": "hand-written weights, hand-coded, compiled transformer",
+    "build_pointer_model": "positional induction, position arithmetic",
+    "circuit_lift": "expected attention, unigram frequencies, prior",
+    "composition_graph": "composition of all pairs of heads",
+    "composition_score": "Frobenius norm, subspace overlap, read and write",
+    "copying_score": "copying eigenvalues, positive eigenvalues, heads that copy",
+    "copying_scores": "copying eigenvalues of all heads",
+    "copying_top1": "rank of a token's own logit, heads that copy",
+    "cyclic_composition_score": "erratum, bug of the composition figure",
+    "decompose_residual": "residual stack, accumulated residual, logit lens",
     "direct_path": "bigram table, W_E W_U, embedding times unembedding",
-    "feature_interference": "superposition, cosine similarity, orthogonality",
+    "feature_interference": "superposition, orthogonality, anisotropy",
     "fold_layer_norm": "LayerNorm, RMSNorm, processed weights, center writing weights",
-    "frozen_pattern_logits": "linear attention, freezing patterns",
+    "frozen_pattern_logits": "linear attention, freezing patterns, fixed patterns",
     "full_ov_circuit": "token to logit table",
-    "full_qk_circuit": "token to token table",
-    "grouped_heads": "grouped query attention, GQA, key-value heads",
-    "head_outputs": "result, hook_result, attn_out per head",
-    "in_context_learning_score": "ICL score",
-    "induction_scores": "head detector, duplicate token heads",
-    "logit_attribution": "direct logit attribution, DLA",
-    "loss_trajectory": "PCA, principal components",
+    "full_qk_circuit": "token to token table, bilinear form on tokens",
+    "grouped_heads": "grouped query attention, GQA, key-value heads, repeat kv",
+    "head_as_tensor_product": "Kronecker product, attention as tensor product",
+    "head_outputs": "result, hook_result, attn_out per head, what a head writes",
+    "ideal_pattern_recovery": "idealised pattern, hard-coded pattern, explained loss",
+    "in_context_learning_score": "ICL score, token 500 minus token 50",
+    "induction_heads_from_weights": "weights only, without data, head detector",
+    "induction_scores": "head detector, duplicate token heads, first token, sink",
+    "kneser_ney_loss": "n-gram baseline, interpolated smoothing",
+    "logit_attribution": "direct logit attribution, DLA, direct effect, logit lens",
+    "logit_effect": "direct effect of one head",
+    "loss_by_log_position": "loss by token index, power law of context",
+    "loss_trajectory": "PCA, principal components, function space",
+    "marginal_effect": "importance of heads, added loss",
+    "mlp_path_terms": "neurons, preactivation, hidden layer of an MLP",
     "ov_eigenvalues": "eigenvalues of the OV circuit, spectrum",
+    "ov_matrix": "what a head writes, value and output weights",
     "pattern_preserving_ablation": "frozen attention, direct effect",
-    "phase_change_step": "sudden change, grokking, bump",
-    "prefix_matching_score": "induction score, induction stripe, induction heads",
+    "per_token_loss": "cross entropy by position, surprisal, perplexity",
+    "phase_change_step": "phase transition, sudden drop, grokking, bump",
+    "positional_pattern": "attention by position alone, position information",
+    "positional_share": "position information, explained variance",
+    "prefix_matching_score": "induction score, induction stripe, diagonal, "
+    "induction heads",
+    "previous_token_score": "offset heads, diagonal below the main one",
+    "previous_token_weights": "previous-token head from weights, without data",
+    "qk_matrix": "bilinear form, query and key weights",
     "random_composition": "baseline, null, chance",
-    "repeat_loss": "loss of repeats, second copy, induction loss",
-    "replace_pattern": "activation patching, patching a pattern",
-    "source_token_effect": "corrupted token, intervention on text",
+    "repeat_loss": "loss of repeats, second copy, second occurrence, induction loss",
+    "repeated_tokens": "repeated random sequence, noise, synthetic data",
+    "reparametrise_head": "gauge freedom, symmetry, invariance, invertible change",
+    "replace_pattern": "activation patching, patching a pattern, swap of patterns, "
+    "uniform attention",
+    "rotate_basis": "privileged basis, basis independence, gauge freedom",
+    "same_matching_score": "induction by weights, token matching",
+    "scores_from_qk": "bilinear form, attention logits",
+    "skip_trigram_lift": "bug of skip-trigrams, wrong combinations, counterfactual",
+    "smear_keys": "smeared key, shift keys, interpolated keys",
+    "source_token_effect": "corrupted token, intervention on text, counterfactual",
     "svd_of_product": "singular values, low rank, factored matrix",
     "term_importance": "virtual heads' importance, path order",
-    "value_weighted_pattern": "attention sink, norm of values",
-    "virtual_head": "composed attention, product of patterns",
+    "top_ov_pairs": "strongest token pairs, top entries, large vocabulary",
+    "top_skip_trigrams": "strongest token pairs, token triples, bugs",
+    "two_layer_path_terms": "path expansion, sum over paths",
+    "one_layer_path_terms": "path expansion, sum over paths",
+    "value_weighted_pattern": "attention sink, norm of values, start token",
+    "virtual_head": "composed attention, product of patterns, indirect effect",
 }
 # Name, other names, summary, section of the chapter, details, mistakes.
 WEIGHTS = (6.0, 4.0, 3.0, 1.5, 1.0, 0.5)
 SMALL = set(
-    "a an and by for from how i in is it of on or that the to what with".split()
+    "a an and are another at by can do does for from how i in is it of on one or that "
+    "the there to what when where which with".split()
 )
 ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ied", "ed", "es", "s", "y", "e")
+HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 K1, B = 1.2, 0.3
 
 
@@ -67,7 +105,7 @@ def ranked(
     question: str, things: Mapping[str, Sequence[tuple[str, float]]]
 ) -> list[str]:
     """The keys of the things that share a word with the question, best first."""
-    counted = {key: _counts(fields) for key, fields in things.items()}
+    counted = {key: _counts(tuple(fields)) for key, fields in things.items()}
     lengths = {key: sum(counts.values()) for key, counts in counted.items()}
     mean = sum(lengths.values()) / max(len(lengths), 1)
     scores: Counter[str] = Counter()
@@ -81,7 +119,8 @@ def ranked(
     return [key for key, _ in scores.most_common()]
 
 
-def _counts(fields: Sequence[tuple[str, float]]) -> Counter[str]:
+@cache
+def _counts(fields: tuple[tuple[str, float], ...]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text, weight in fields:
         for word in _words(text):
@@ -90,16 +129,24 @@ def _counts(fields: Sequence[tuple[str, float]]) -> Counter[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Words and numbers without their endings: "copying_scores" is "copy", "scor"."""
-    found = re.findall(r"[^\W_]+", text.lower())
-    return [_stem(word) for word in found if word not in SMALL]
+    """Words and numbers without their endings: "copying_scores" is "cop", "scor".
+
+    "LayerNorm" is found by "layernorm" and by "layer norm".
+    """
+    found = re.findall(r"[^\W_]+", text)
+    parts = [part for word in found for part in HUMP.sub(" ", word).split()]
+    joined = [word for word in found if HUMP.search(word)]
+    lower = [word.lower() for word in (*parts, *joined)]
+    return [_stem(word) for word in lower if word not in SMALL]
 
 
 def _stem(word: str) -> str:
     for ending in ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word.removesuffix(ending)
-    return word
+            word = word.removesuffix(ending)
+            break
+    # "copying" and "copy" are one word.
+    return word[:-1] if len(word) > 3 and word.endswith("y") else word
 
 
 # --- functions ----------------------------------------------------------------------
