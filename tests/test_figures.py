@@ -41,6 +41,10 @@ def every_figure():
         "eigenvalues": figures.eigenvalue_plot(spectrum, spectrum * 0.1),
         "bars": figures.head_scores(rand(2, 4), references={"random": 0.1}),
         "grid": figures.head_scores(rand(12, 5), kind="grid"),
+        "arms": figures.training_curves(
+            {"a, 0": rand(4), "a, 1": rand(4)}, arms=["a", "a"]
+        ),
+        "paths": figures.paths({"a": rand(2, 3, 2)}, torch.arange(3), marks=(0, 2)),
         "histogram": figures.score_histogram(rand(40), rand(90, seed=1)),
         "composition": figures.composition_figure(rand(3, 4), floor=0.4),
         "logits": figures.logit_attribution(
@@ -119,6 +123,14 @@ def test_panels_show_every_head_in_per_cent():
     for head in range(3):
         shown = np.asarray(fig.data[head].z, dtype=float)
         np.testing.assert_allclose(shown, patterns[head] * 100, atol=0.51)
+    assert fig.data[0].colorbar.title.text == "attention (%)"
+    keys, queries = fig.layout.xaxis2, fig.layout.yaxis
+    assert keys.showticklabels and queries.showticklabels
+    assert not fig.layout.yaxis2.showticklabels  # the first panel's do for the row
+    assert keys.ticktext == tuple("aceg")  # as many as there is room for
+    weighed = figures.attention_heatmap(patterns, list("abcdefg"), value_title="w")
+    assert weighed.data[0].colorbar.title.text == "w (%)"
+    assert "the mean w on the first token" in figures.describe(weighed)
     notes = [note.text for note in fig.layout.annotations]
     assert notes == ["<b>0.1</b>", "<b>1.0</b>", "<b>x</b>"]
 
@@ -210,6 +222,34 @@ def test_composition_lines_are_as_wide_as_the_score_over_the_floor():
     assert list(labels) == ["0.0", "0.1", "1.0", "1.1", "1.2"]
 
 
+def test_composition_figures_with_one_top_have_one_scale():
+    weak, strong = torch.tensor([[0.2, 0.3]]), torch.tensor([[0.9, 0.1]])
+    figs = [
+        figures.composition_figure(scores, floor=floor, top=0.9)
+        for scores, floor in ((weak, 0.1), (strong, 0.05))
+    ]
+    found = [
+        (line.line.width / (score - floor))
+        for fig, scores, floor in zip(figs, (weak, strong), (0.1, 0.05), strict=True)
+        for line in fig.data
+        if line.mode == "lines"
+        for score in [float(scores[0, int(line.y[1])])]
+    ]
+    assert len(found) == 4
+    np.testing.assert_allclose(found, found[0], rtol=1e-3)
+    with pytest.raises(ValueError, match=r"0\.85 over the floor, more than top=0\.3"):
+        figures.composition_figure(strong, floor=0.05, top=0.3)
+
+
+def test_histograms_with_one_span_have_the_same_bins():
+    span = (-1.0, 6.0)
+    figs = [figures.score_histogram(rand(n), span=span, bins=7) for n in (9, 4)]
+    assert figs[0].data[0].x == figs[1].data[0].x
+    np.testing.assert_allclose(figs[0].data[0].x, np.arange(7) - 0.5)
+    with pytest.raises(ValueError, match="span from 0.5 to 2"):
+        figures.score_histogram(torch.tensor([0.4, 1.0]), span=(0.5, 2.0))
+
+
 def test_composition_takes_the_four_axes_and_ignores_pairs_going_back():
     scores = rand(3, 2, 3, 2)
     fig = figures.composition_figure(scores, floor=0.0)
@@ -255,6 +295,49 @@ def test_training_curves_thin_long_ones_and_skip_missing_values():
     assert fig.layout.shapes[0].y0 == 2.5
     assert "bigram floor" in fig.layout.annotations[0].text
     assert "bigram floor is 2.5" in figures.describe(fig)
+
+
+def test_the_curves_of_an_arm_share_a_colour_an_entry_and_a_part_of_the_sentence():
+    curves = {f"{arm}, seed {i}": rand(4, seed=i) + i for i, arm in enumerate("aabba")}
+    fig = figures.training_curves(curves, arms=list("aabba"), references={"low": 0.5})
+    lines = list(fig.data)
+    assert [line.name for line in lines] == list("aabba")
+    assert [line.showlegend for line in lines] == [True, False, True, False, False]
+    assert len({(line.name, line.line.color) for line in lines}) == 2
+    assert "b, seed 3" in lines[3].hovertemplate
+    picture = figures.mimebundle(fig)["image/svg+xml"]
+    assert [picture.count(f">{arm}</text>") for arm in "ab"] == [1, 1]
+    ends = [values[-1].item() for values in curves.values()]
+    a, b = [ends[0], ends[1], ends[4]], ends[2:4]
+    said = figures.describe(fig)
+    for arm, last in (("the 3 curves of a", a), ("the 2 curves of b", b)):
+        part = next(part for part in said.split(";") if arm in part)
+        assert f"end between {min(last):.3g} and {max(last):.3g}" in part
+    with pytest.raises(ValueError, match="as many arms; got 2"):
+        figures.training_curves(curves, arms=["a", "b"])
+
+
+def test_paths_carry_marks_for_points_in_time():
+    runs = {"one": rand(2, 5, 2), "two": rand(3, 5, 2, seed=4) + 2}
+    fig = figures.paths(runs, torch.arange(5) * 50, marks=(50, 200))
+    dots = [trace for trace in fig.data if "markers" in trace.mode]
+    places = torch.cat(list(runs.values()))[:, [1, 4]]
+    for trace, path in zip(dots, places, strict=True):
+        np.testing.assert_allclose(np.stack([trace.x, trace.y], 1), path, rtol=1e-4)
+        assert list(trace.customdata) == [50, 200]
+    assert [trace.text for trace in dots] == [
+        ("50", "200"), None, ("50", "200"), None, None,
+    ]  # fmt: skip
+    assert fig.layout.yaxis.scaleanchor == "x"
+    end = runs["two"][:, -1].mean(dim=0)
+    assert "3 runs of two go from" in figures.describe(fig)
+    assert f"to ({end[0]:.3g}, {end[1]:.3g})." in figures.describe(fig)
+    legend = [trace.name for trace in fig.data if trace.showlegend]
+    assert legend == ["one", "two"]
+    with pytest.raises(ValueError, match="no snapshot at step 60"):
+        figures.paths(runs, torch.arange(5) * 50, marks=(60,))
+    with pytest.raises(ValueError, match=r"'two' have the shape \[3, 5, 2\]"):
+        figures.paths({"two": runs["two"]}, torch.arange(4))
 
 
 def test_top_tokens_are_in_order():

@@ -561,13 +561,31 @@ def test_a_record_is_shown_without_training(tmp_path, records):
     assert list(panel._arms["two"].folder.glob("*")) == []
 
 
+def points_of(panel):
+    """How many points each curve of the page has."""
+    return {line.count(",") for line in re.findall(r'points="([^"]+)"', panel.html)}
+
+
+def test_a_record_gives_nothing_away_before_it_is_looked_at(tmp_path, records):
+    panel = with_records(tmp_path, records)
+    assert panel._slider.value == 0 and "after 0 of 90 steps" in panel.description
+    assert points_of(panel) <= {1}
+    value_at(panel, RECORDED[1])
+    assert max(points_of(panel)) == 2
+    value_at(panel, RECORDED[2])
+    value_at(panel, 0)  # what was seen stays to be seen
+    assert max(points_of(panel)) == 3
+    panel._source.value = "this training"
+    assert "not trained yet" in panel.description
+
+
 def test_replay_goes_through_all_snapshots(tmp_path, records):
     panel = with_records(tmp_path, records)
     places = []
     panel._slider.observe(lambda change: places.append(change["new"]), "value")
     start = time.monotonic()
     panel.replay(speed=20)
-    assert places == RECORDED  # it stood at the end before
+    assert places == RECORDED[1:]  # it stood at the beginning
     assert time.monotonic() - start >= 3 / 20
 
 
@@ -579,7 +597,7 @@ def test_the_play_button_plays_and_halts(tmp_path, records):
     panel._play.click()
     assert panel._play.description == "Halt"
     wait_for(lambda: panel._play.description == "Play")
-    assert places == RECORDED and not panel._follow.value
+    assert places == RECORDED[1:] and not panel._follow.value
     panel._speed.value = "1"
     panel._play.click()  # from the beginning
     wait_for(lambda: panel._slider.value == 0)

@@ -312,6 +312,15 @@ def test_scores_on_two_axes_and_on_four():
             composition.as_four_axes(torch.ones(shape), 3)
 
 
+@pytest.mark.parametrize("floor", [0.0625, 0.0221, 0.002, 0.31, 0.0])
+def test_the_threshold_can_come_back_to_the_floor(floor):
+    """A slider stands on whole steps only; the floor has to be one of them."""
+    slider = composition._threshold(floor)
+    steps = (floor - slider.min) / slider.step
+    assert steps == pytest.approx(round(steps), abs=1e-9)
+    assert 0 < slider.step <= 0.0075 and slider.value == floor
+
+
 def test_the_strongest_pair_is_shown_first(model):
     explorer = widgets.composition_browser(model, k_scores, TEXT)
     table = k_scores(model)

@@ -492,3 +492,58 @@ def test_shipped_models_are_as_the_chapter_says(name):
     held = loss_of(pattern_preserving_ablation(model, tokens, first), tokens)
     hooks = [("blocks.0.attn.hook_z", lambda z, hook: torch.zeros_like(z))]
     assert loss_of(model.run_with_hooks(tokens, fwd_hooks=hooks), tokens) > held
+
+
+TEXT = """def load(path, mode):
+    with open(path, mode) as stream:
+        return stream"""
+
+
+def bars_of(model, tokens):
+    """The paths to the token that heads help most, largest first: (label, logits)."""
+    terms = two_layer_path_terms(model, tokens)[:, 0, :-1]
+    gain = terms.sum(0).log_softmax(-1) - terms[0].log_softmax(-1)
+    target = tokens[0, 1:]
+    place = gain[torch.arange(len(target)), target].argmax()
+    values = terms[:, place, target[place]] - terms[:, place].mean(-1)
+    heads = range(model.cfg.n_heads)
+    names = ["direct", *(f"{layer}.{i}" for layer in (0, 1) for i in heads)]
+    names += [f"0.{i} then 1.{j}" for i in heads for j in heads]
+    order = values.abs().argsort(descending=True)
+    return [(names[i], values[i].item()) for i in order]
+
+
+@pytest.mark.slow
+def test_both_models_are_as_the_chapter_compares_them():
+    """What cells 102, 037, 054, 058, 108 and 098 say of figures of two models."""
+    floor = random_composition(256, 32, n_samples=500)
+    beyond, stand_out = [], []
+    untrained = random_model(2, 0, n_heads=8, d_model=256, d_head=32, d_vocab=16)
+    chance = cyclic_composition_score(untrained).mean()
+    for name, pair in (("two_layer", ["0.5 then 1.7"]), ("two_layer_text", [])):
+        model = load_model(name)
+        tokens = model.to_tokens(TEXT)
+        bars = bars_of(model, tokens)
+        longest = [label for label, _ in bars[:3]]
+        assert "direct" in longest and not any("then" in label for label in longest)
+        near = [label for label, size in bars if size > 0.4 * bars[2][1]]
+        assert [label for label in near if "then" in label] == pair
+        table = k_composition(model)
+        best = table.max(dim=1).values
+        _, cache = model.run_with_cache(tokens)
+        back = cache["pattern", 0][0].diagonal(-1, 1, 2).mean(-1)
+        assert best.argmax() == back.argmax() == 6
+        assert 1.9 < best[6] / best[[0, 1, 2, 3, 4, 5, 7]].max() < 2.5
+        assert best[6] > 2 * floor.mean()
+        beyond.append((table > floor.max()).float().mean().item())
+        for scores, low in (
+            (table, floor.mean()),
+            (cyclic_composition_score(model), chance),
+        ):
+            over = scores - low
+            stand_out.append(int((over > over.max() / 10).sum()))
+        parts = score_path_terms(model, tokens, 2)[:, :, 0].var(dim=-1).mean(-1)
+        assert divmod(parts.argmax().item(), 10) == (0, 8)
+    assert beyond == pytest.approx([1 / 5, 1 / 16], rel=0.06)
+    true, wrong, true_text, wrong_text = stand_out
+    assert wrong < true / 2 and wrong_text == true_text

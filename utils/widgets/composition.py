@@ -175,11 +175,13 @@ def _after_click(picked: str, first: str, n_layers: int) -> tuple[str, str]:
 
 
 def _threshold(floor: float) -> FloatSlider:
+    """A slider of steps of about 0.005, one of which is the floor itself."""
+    step = floor / max(1, round(floor / 0.005)) or 0.005
     return FloatSlider(
         value=floor,
         min=0.0,
         max=max(1.0, floor),
-        step=0.005,
+        step=step,
         readout_format=".3f",
         description="Threshold",
         style={"description_width": "initial"},

@@ -81,6 +81,7 @@ class TrainingPanel(Explorer):
         self._turns: Turns | None = None
         self._state = self._words = ""
         self._steps: list[int] = [0]
+        self._uncovered = 0  # the furthest step of a record that has been looked at
         self._mover: int | None = None
         self._halt: threading.Event | None = None
         self._drawn: tuple = (None, None)
@@ -111,7 +112,7 @@ class TrainingPanel(Explorer):
             layout={"width": "520px"},
         )
         self._follow = widgets.Checkbox(
-            value=True,
+            value=first == LIVE,  # a record begins at its beginning
             description="follow the newest",
             indent=False,
             layout={"width": "auto"},
@@ -261,7 +262,7 @@ class TrainingPanel(Explorer):
         self._must_be_idle()
         self._show_once()
         self._source.value = RECORD if self._records else LIVE
-        self._follow.value = True
+        self._follow.value = self._mode != "full"
         self.update()
         steps = list(self._steps) if self._mode == "full" else []
         self._running = playing = _Playing()
@@ -313,10 +314,10 @@ class TrainingPanel(Explorer):
         stories = dict(self._records)
         if source == LIVE:
             stories = {name: arm.story for name, arm in self._arms.items()}
-        view = self._settled(stories)
+        view = self._settled(stories, source == RECORD)
         problems = self._problems() if source == LIVE else []
         # Several controls may ask for the same picture.
-        newest = [(len(s.snapshots), s.at(s.total)) for s in stories.values()]
+        newest = [(len(s.snapshots), s.at(s.total)) for s in view.stories.values()]
         key = (source, view.step, view.model, view.head, view.why, problems, newest)
         if self._drawn[0] != key:
             self._drawn = (key, draw_view(view, self._measures, problems))
@@ -328,12 +329,14 @@ class TrainingPanel(Explorer):
             found.append(str(self._turns.failure))
         return list(dict.fromkeys(found))
 
-    def _settled(self, stories: Mapping[str, Story]) -> View:
-        """What the controls ask for, the controls made to fit what there is."""
+    def _settled(self, stories: Mapping[str, Story], covered: bool) -> View:
+        """What the controls ask for, the controls made to fit what there is.
+
+        Of `covered` stories nothing is shown beyond the furthest step looked at.
+        """
         self._steps = sorted({x.step for s in stories.values() for x in s.snapshots})
         self._steps = self._steps or [0]
         newest = self._steps[-1]
-        story = stories[self._model.value]
         self._mover = threading.get_ident()
         try:
             self._slider.max = max(1, *(s.total for s in stories.values()))
@@ -341,6 +344,11 @@ class TrainingPanel(Explorer):
             if self._follow.value:
                 self._slider.value = newest
             step = min(self._slider.value, newest)
+            if covered:
+                self._uncovered = max(self._uncovered, step)
+                seen = self._uncovered
+                stories = {name: story.until(seen) for name, story in stories.items()}
+            story = stories[self._model.value]
             self._offer_heads(story)
         finally:
             self._mover = None
@@ -377,7 +385,10 @@ class TrainingPanel(Explorer):
 
     def _first_words(self) -> str:
         if self._source.value == RECORD:
-            return "The kept record is shown: nothing has to be trained to see it."
+            return (
+                "The kept record, from its beginning: Play shows what comes. "
+                "Nothing has to be trained to see it."
+            )
         if any(arm.step for arm in self._arms.values()):
             return f"Kept from an earlier session. {self._places()} .train() goes on."
         return "Not trained yet: .train() begins."
@@ -444,6 +455,8 @@ def training_panel(
     replayed instead. A measure is looked up among a record's series by its name
     ("text_loss", "repeat_loss", "previous_token", "prefix_matching");
     "in_context_learning" and what begins so is `Record.in_context_learning` there.
+    Until something is trained the panel shows the records from their first step, and
+    nothing of what comes later until it has been played or the slider moved there.
 
     Show the panel as the last expression of a cell, then call `.train()` in the next
     one (or the same: it shows itself if it has not been shown). `.train()` returns

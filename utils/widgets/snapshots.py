@@ -5,7 +5,7 @@ by a kept record, and drawing never touches the model itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +67,10 @@ class Story:
         """The newest snapshot that is not after `step`."""
         found = [s for s in self.snapshots if s.step <= step]
         return found[-1] if found else None
+
+    def until(self, step: int) -> "Story":
+        """The story as far as `step`."""
+        return replace(self, snapshots=[s for s in self.snapshots if s.step <= step])
 
     def curve(self, measure: str) -> tuple[list[int], list[float]]:
         """Steps and values, of [layer, head] the maximum; missing values left out."""

@@ -28,6 +28,7 @@ from utils.pictures.figures.lines import (
     training_curves,
 )
 from utils.pictures.figures.points import (
+    paths,
     scatter,
 )
 from utils.pictures.figures.screen import (
@@ -66,6 +67,7 @@ __all__ = [
     "loss_by_position",
     "matrix_heatmap",
     "mimebundle",
+    "paths",
     "scatter",
     "score_histogram",
     "table",

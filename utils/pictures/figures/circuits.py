@@ -118,14 +118,17 @@ def composition_figure(
     floor: float = 0.0,
     kind: str = "K",
     title: str | None = None,
+    top: float | None = None,
 ) -> go.Figure:
     """Heads as dots, layer by layer; a line's width is its score over a floor.
 
     `scores` is [head of layer 0, head of layer 1], or TransformerLens's four axes of
     `all_composition_scores`. `floor` is what random weights score. Lines at or under
-    the floor are not drawn; of the rest the 40 strongest are. A clickable picture of
-    it names its lines ("0.3>1.5") and dots ("0.3"). Raises ValueError for a wrong
-    shape.
+    the floor are not drawn; of the rest the 40 strongest are. `top` is how far over
+    the floor the widest line lies; give figures that are to be compared the same one
+    (left open, it is this figure's strongest). A clickable picture of it names its
+    lines ("0.3>1.5") and dots ("0.3"). Raises ValueError for a wrong shape and for a
+    score over the top.
     """
     values = as_array(
         scores, (2, 4), "The scores", "[head, head] or [layer, head, layer, head]"
@@ -136,7 +139,12 @@ def composition_figure(
     edges = _edges(values, floor)
     title = title or f"{kind}-composition between heads"
     fig = OfflineFigure()
-    top = max((score - floor for score, *_ in edges), default=1.0)
+    strongest = max((score - floor for score, *_ in edges), default=0.0)
+    top = top or strongest or 1.0
+    if strongest > top * (1 + 1e-6):
+        raise ValueError(
+            f"A score lies {strongest:.3g} over the floor, more than top={top:.3g}."
+        )
     for edge in reversed(edges):
         fig.add_trace(_edge_trace(edge, floor, top, places))
     fig.add_trace(_edge_hover(edges, places, kind))

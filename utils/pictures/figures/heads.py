@@ -106,18 +106,26 @@ def score_histogram(
     score_name: str = "score",
     title: str | None = None,
     bins: int = 24,
+    span: tuple[float, float] | None = None,
 ) -> go.Figure:
     """How many scores fall in each bin, beside a null distribution of the same score.
 
-    Both are shares of their own total, so sets of different sizes compare. Raises
-    ValueError when nothing finite is given.
+    Both are shares of their own total, so sets of different sizes compare. `span` is
+    where the first bin begins and the last one ends; give figures that are to be
+    compared the same one (left open, it is what the values span). Raises ValueError
+    when nothing finite is given or a value lies outside.
     """
     values = flat(scores, "The scores")
     sets = {"heads": values}
     if null is not None:
         sets = {"random (null)": flat(null, "The null"), **sets}
     pooled = np.concatenate(list(sets.values()))
-    edges = np.histogram_bin_edges(pooled, bins=bins)
+    low, high = span or (pooled.min(), pooled.max())
+    if pooled.min() < low or pooled.max() > high:
+        raise ValueError(
+            f"Not all values lie in the span from {low:.3g} to {high:.3g}."
+        )
+    edges = np.histogram_bin_edges(pooled, bins=bins, range=(low, high))
     centres, fig = (edges[:-1] + edges[1:]) / 2, OfflineFigure()
     for name, sample in sets.items():
         share = np.histogram(sample, bins=edges)[0] / len(sample)

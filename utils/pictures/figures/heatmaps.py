@@ -115,18 +115,20 @@ def attention_heatmap(
     *,
     names: Sequence[str] | None = None,
     title: str = "Attention pattern",
+    value_title: str = "attention",
 ) -> go.Figure:
     """An attention pattern [query, key], or one panel per head [head, query, key].
 
     Weights run from 0 to 1; panels of several heads are in whole per cent, which keeps
-    8 heads of 64 tokens under 60 KB. `names` are the heads' labels. Raises ValueError
-    for a wrong shape, for tokens that do not fit and for negative weights.
+    8 heads of 64 tokens under 60 KB. `names` are the heads' labels, `value_title` says
+    what the weights are if they are not attention. Raises ValueError for a wrong shape,
+    for tokens that do not fit and for negative weights.
     """
     weights = check_pattern(
         pattern, (2, 3), "The pattern", "[query, key] or [head, q, k]"
     )
     if weights.ndim == 3:
-        return _attention_panels(weights, tokens, names, title)
+        return _attention_panels(weights, tokens, names, title, value_title)
     _too_many(weights.size, "The pattern")
     rows, keys = _query_and_key_labels(tokens, weights.shape)
     trace = go.Heatmap(
@@ -134,8 +136,9 @@ def attention_heatmap(
         zmin=0.0,
         zmax=max(1.0, float(weights.max())),
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "attention", "side": "right"}, "thickness": 12},
-        hovertemplate="query: %{y}<br>key: %{x}<br>attention: %{z}<extra></extra>",
+        colorbar={"title": {"text": value_title, "side": "right"}, "thickness": 12},
+        hovertemplate=f"query: %{{y}}<br>key: %{{x}}<br>{value_title}: %{{z}}"
+        "<extra></extra>",
     )
     fig = OfflineFigure(trace)
     fig.update_xaxes(label_axis(keys, tickangle=-90, constrain="domain"))
@@ -148,7 +151,7 @@ def attention_heatmap(
         )
     )
     sentence = f"{title} of {len(rows)} queries and {len(keys)} keys: "
-    sentence += attention_sentence(weights, rows, keys)
+    sentence += attention_sentence(weights, rows, keys, value_title)
     height = min(720, 260 + 12 * len(rows))
     return finish(fig, title, "key (source)", "query (destination)", sentence, height)
 
@@ -165,17 +168,21 @@ def _query_and_key_labels(tokens: Sequence[str], shape) -> tuple[list[str], list
     return labels[keys - queries :], labels
 
 
-def attention_sentence(weights: np.ndarray, rows: list[str], keys: list[str]) -> str:
+def attention_sentence(
+    weights: np.ndarray, rows: list[str], keys: list[str], what: str = "attention"
+) -> str:
     """Where one head [query, key] looks: the largest weight off the first token."""
     start = float(weights[:, 0].mean())
     if weights.shape[1] == 1:
         return f"one token, attended with weight {start:.2f}."
     query, key = extreme(weights[:, 1:])
     key += 1
+    rests = f"{start:.0%} of its attention rests on the first token on average"
+    if what != "attention":
+        rests = f"the mean {what} on the first token is {start:.0%}"
     return (
-        f"{start:.0%} of its attention rests on the first token on average; its "
-        f"largest weight elsewhere is {weights[query, key]:.2f}, from {rows[query]} "
-        f"(query {query}) to {keys[key]} (key {key})."
+        f"{rests}; its largest weight elsewhere is {weights[query, key]:.2f}, from "
+        f"{rows[query]} (query {query}) to {keys[key]} (key {key})."
     )
 
 
@@ -184,6 +191,7 @@ def _attention_panels(
     tokens: Sequence[str],
     names: Sequence[str] | None,
     title: str,
+    value_title: str,
 ) -> go.Figure:
     heads = weights.shape[0]
     _too_many(weights.size // 3, "The set of patterns")
@@ -196,7 +204,8 @@ def _attention_panels(
     fig = OfflineFigure()
     for head in range(heads):
         suffix = "" if head == 0 else str(head + 1)
-        fig.add_trace(_panel_trace(weights[head], suffix, labels[head], head == 0))
+        bar = f"{value_title} (%)" if head == 0 else ""
+        fig.add_trace(_panel_trace(weights[head], suffix, labels[head], bar))
         _place_panel(fig, head, across, down, rows, keys)
         _panel_title(fig, suffix, labels[head])
     off_start = weights[:, :, 1:] if weights.shape[2] > 1 else weights
@@ -204,26 +213,26 @@ def _attention_panels(
     sentence = (
         f"{title}: {heads} heads, {len(rows)} queries and {len(keys)} keys; the one "
         f"strongest away from the first token is {labels[best]}: "
-    ) + attention_sentence(weights[best], rows, keys)
+    ) + attention_sentence(weights[best], rows, keys, value_title)
     query_title = "query (destination)"
     key_title = "key (source)" if down == 1 else ""
     return finish(fig, title, key_title, query_title, sentence, 90 + 230 * down)
 
 
-def _panel_trace(weights: np.ndarray, suffix: str, label: str, bar: bool) -> go.Heatmap:
+def _panel_trace(weights: np.ndarray, suffix: str, label: str, bar: str) -> go.Heatmap:
     percent = np.clip(weights * 100, 0, 255).round().astype(np.uint8)
     return go.Heatmap(
         z=percent,
         zmin=0,
         zmax=100,
         colorscale=SEQUENTIAL,
-        showscale=bar,
-        colorbar={"title": {"text": "attention (%)", "side": "right"}, "thickness": 12},
+        showscale=bool(bar),
+        colorbar={"title": {"text": bar, "side": "right"}, "thickness": 12},
         xaxis="x" + suffix,
         yaxis="y" + suffix,
         name=label,
         hovertemplate=f"{clip(label)}<br>query: %{{y}}<br>key: %{{x}}<br>"
-        "attention: %{z} %<extra></extra>",
+        "%{z} %<extra></extra>",
     )
 
 
@@ -231,11 +240,15 @@ def _place_panel(fig, head: int, across: int, down: int, rows, keys) -> None:
     column, row = head % across, head // across
     left, top = column / across, 1 - row / down
     suffix = "" if head == 0 else str(head + 1)
-    small = {"showticklabels": False, "ticks": "", "linecolor": MUTED, "mirror": True}
-    if len(keys) > MAX_TICKS // 2:
+    small = {"ticks": "", "linecolor": MUTED, "mirror": True, "tickfont": {"size": 10}}
+    most = MAX_TICKS // (2 * across)  # in one row of panels there is room for so many
+    below = {"showticklabels": down == 1, "tickangle": -90}
+    if down > 1 and len(keys) > MAX_TICKS // 2:
         small["ticktext"] = small["tickvals"] = None  # hover gives positions instead
     fig.layout["xaxis" + suffix] = label_axis(
         keys,
+        most,
+        **below,
         domain=[left, left + 0.86 / across],
         anchor="y" + suffix,
         constrain="domain",
@@ -245,6 +258,8 @@ def _place_panel(fig, head: int, across: int, down: int, rows, keys) -> None:
     )
     fig.layout["yaxis" + suffix] = label_axis(
         rows,
+        most,
+        showticklabels=down == 1 and column == 0,
         domain=[top - 0.8 / down, top - 0.04 / down],
         anchor="x" + suffix,
         title={"text": "query (destination)" if column == 0 else "", "standoff": 4},

@@ -13,6 +13,7 @@ from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
     MUTED,
     PALETTE,
+    arm_colors,
     as_array,
     as_list,
     clip,
@@ -166,38 +167,61 @@ def training_curves(
     y_title: str = "loss (nats per token)",
     references: Mapping[str, float] | None = None,
     log_x: bool = False,
+    arms: Sequence[str] | None = None,
 ) -> go.Figure:
     """Named curves against steps or tokens, with named horizontal reference lines.
 
     Each series is a pair (x, y) or just y, counted from 0. Missing values are skipped,
-    and long curves are thinned to 500 points, first and last kept. Raises ValueError
-    when nothing is given or x and y do not fit.
+    and long curves are thinned to 500 points, first and last kept. `arms` names for
+    each curve the arm it belongs to, such as a model trained with several seeds: the
+    curves of an arm share a colour, an entry in the legend and a part of the sentence.
+    Raises ValueError when nothing is given or x and y do not fit.
     """
     if not series:
         raise ValueError("There is no curve to draw: give at least one series.")
-    fig, sentences = OfflineFigure(), []
-    for i, (name, curve) in enumerate(series.items()):
+    arms = list(series) if arms is None else list(arms)
+    if len(arms) != len(series):
+        raise ValueError(f"{len(series)} curves need as many arms; got {len(arms)}.")
+    fig, curves, colors = OfflineFigure(), {}, arm_colors(arms)
+    for (name, curve), arm in zip(series.items(), arms, strict=True):
         x, y = _curve(name, curve)
         keep = np.unique(np.linspace(0, len(x) - 1, 500).round().astype(int))
+        entry = clip(one_line(arm), 24)
         fig.add_scatter(
             x=as_list(x[keep]),
             y=as_list(y[keep]),
             mode="lines" if len(x) > 1 else "markers",
-            name=clip(one_line(name), 24),
-            line={"width": 2, "color": PALETTE[i % len(PALETTE)]},
+            name=entry,
+            legendgroup=entry,
+            showlegend=arm not in curves,
+            hovertemplate=f"%{{x}}, %{{y}}<extra>{clip(one_line(name), 24)}</extra>",
+            line={"width": 2, "color": colors[arm]},
         )
-        low = int(np.argmin(y))
-        sentences.append(
-            f"{name} goes from {y[0]:.3g} to {y[-1]:.3g} (lowest {y[low]:.3g} at "
-            f"{x[low]:.6g})"
-        )
+        curves.setdefault(arm, []).append((x, y))
     reference_lines(fig, references or {})
     if log_x:
         fig.update_xaxes(type="log", dtick=1)
-    fig.update_layout(showlegend=len(series) > 1)
+    fig.update_layout(showlegend=len(curves) > 1)
+    sentences = [_way_of(arm, pairs) for arm, pairs in curves.items()]
     lines = [f"{name} is {value:.3g}" for name, value in (references or {}).items()]
     sentence = f"{title}, {y_title} by {x_title}: " + "; ".join(sentences + lines) + "."
     return finish(fig, title, x_title, y_title, sentence)
+
+
+def _way_of(arm: str, curves: list[tuple[np.ndarray, np.ndarray]]) -> str:
+    """Where the curves of an arm begin and end."""
+    if len(curves) == 1:
+        ((x, y),) = curves
+        low = int(np.argmin(y))
+        return (
+            f"{arm} goes from {y[0]:.3g} to {y[-1]:.3g} (lowest {y[low]:.3g} at "
+            f"{x[low]:.6g})"
+        )
+    first, last = ([y[end] for _, y in curves] for end in (0, -1))
+    return (
+        f"the {len(curves)} curves of {arm} begin between {min(first):.3g} and "
+        f"{max(first):.3g} and end between {min(last):.3g} and {max(last):.3g}"
+    )
 
 
 def _curve(name: str, curve: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,10 @@
-"""Two scores against each other."""
+"""Two scores against each other, and paths through a plane."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from utils.pictures.figures.screen import OfflineFigure
@@ -12,6 +12,7 @@ from utils.pictures.figures.style import (
     MUTED,
     PALETTE,
     SEQUENTIAL,
+    arm_colors,
     as_array,
     as_list,
     clip,
@@ -20,7 +21,7 @@ from utils.pictures.figures.style import (
     short,
 )
 
-__all__ = ["scatter"]
+__all__ = ["paths", "scatter"]
 
 MAX_POINTS = 2_000
 
@@ -140,3 +141,75 @@ def _diagonal(fig: go.Figure, x: np.ndarray, y: np.ndarray) -> None:
         line={"color": MUTED, "dash": "dash", "width": 1.5},
         showlegend=False,
     )
+
+
+def paths(
+    runs: Mapping[str, Float[Tensor, "run snapshot 2"]],
+    steps: Int[Tensor, "snapshot"],
+    marks: Sequence[int] = (),
+    *,
+    title: str = "Training as a path",
+    x_title: str = "first coordinate",
+    y_title: str = "second coordinate",
+) -> go.Figure:
+    """Paths of several runs through a plane, arm by arm, with marks for points in time.
+
+    `runs` are the coordinates of each arm's runs at the snapshots `steps` [snapshot].
+    Dots mark the steps `marks` on every path; beside the first path of an arm stands
+    the step. Both axes have the same unit, so that angles are what they seem.
+    Raises ValueError for a wrong shape or a mark at which there is no snapshot.
+    """
+    when = [int(step) for step in steps]
+    if missing := [mark for mark in marks if mark not in when]:
+        raise ValueError(f"There is no snapshot at step {missing[0]} to mark.")
+    at = [when.index(mark) for mark in marks]
+    fig, colors, sentences = OfflineFigure(), arm_colors(list(runs)), []
+    for arm, given in runs.items():
+        places = as_array(given, (3,), f"The runs of {arm!r}", "[run, snapshot, 2]")
+        if places.shape[1:] != (len(when), 2):
+            raise ValueError(
+                f"The runs of {arm!r} have the shape {list(places.shape)}; for "
+                f"{len(when)} steps they need [run, {len(when)}, 2]."
+            )
+        for i, path in enumerate(places):
+            fig.add_traces(_path(path, arm, colors[arm], i, marks, at))
+        begin, end = (places[:, time].mean(axis=0) for time in (0, -1))
+        sentences.append(
+            f"the {len(places)} runs of {arm} go from about ({begin[0]:.3g}, "
+            f"{begin[1]:.3g}) to ({end[0]:.3g}, {end[1]:.3g})"
+        )
+    fig.update_yaxes(scaleanchor="x")
+    sentence = f"{title}, {x_title} and {y_title}, from step {when[0]} to {when[-1]}: "
+    return finish(
+        fig, title, x_title, y_title, sentence + "; ".join(sentences) + ".", 460
+    )
+
+
+def _path(path: np.ndarray, arm: str, color: str, run: int, marks, at) -> list:
+    """One path and the dots on it; the first of an arm carries names."""
+    x, y = path.T
+    first = run == 0
+    line = go.Scatter(
+        x=as_list(x),
+        y=as_list(y),
+        mode="lines",
+        name=clip(arm, 24),
+        legendgroup=arm,
+        showlegend=first,
+        line={"width": 2, "color": color},
+        hoverinfo="skip",
+    )
+    dots = go.Scatter(
+        x=as_list(x[at]),
+        y=as_list(y[at]),
+        mode="markers+text" if first else "markers",
+        text=[str(mark) for mark in marks] if first else None,
+        textposition="top center",
+        legendgroup=arm,
+        showlegend=False,
+        marker={"color": color, "size": 7},
+        customdata=list(marks),
+        hovertemplate=f"{clip(arm, 24)}, run {run}: step %{{customdata}}"
+        "<extra></extra>",
+    )
+    return [line, dots]

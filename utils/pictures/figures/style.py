@@ -24,6 +24,7 @@ __all__ = [
     "PALETTE",
     "PAPER",
     "SEQUENTIAL",
+    "arm_colors",
     "as_array",
     "as_list",
     "check_values",
@@ -95,6 +96,12 @@ _TEMPLATE = go.layout.Template(
 )
 
 
+def arm_colors(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm, in the order in which they are first named."""
+    different = list(dict.fromkeys(arms))
+    return {arm: PALETTE[i % len(PALETTE)] for i, arm in enumerate(different)}
+
+
 def as_array(values: Any, dims: tuple[int, ...], what: str, axes: str) -> np.ndarray:
     """`values` as a float array on the CPU, or a ValueError in a sentence."""
     if isinstance(values, Tensor):
@@ -148,9 +155,9 @@ def clip(label: str, length: int = 14) -> str:
     return short.replace("&", "&amp;").replace("<", "&lt;")  # plotly reads both
 
 
-def label_axis(labels: list[str], **more: Any) -> dict:
-    """An axis with one place per label; of many labels only every n-th is written."""
-    step = math.ceil(len(labels) / MAX_TICKS)
+def label_axis(labels: list[str], most: int = MAX_TICKS, **more: Any) -> dict:
+    """An axis with one place per label; of over `most` only every n-th is written."""
+    step = math.ceil(len(labels) / most)
     places = list(range(0, len(labels), step))
     return {
         "tickmode": "array",
