@@ -163,9 +163,8 @@ class Learner:
 
     def run(self, code: str) -> str:
         """Run a cell; what it printed. Raises RuntimeError where the cell does."""
-        message = uuid.uuid4().hex
         began = time.perf_counter()
-        self.kernel.send(json.dumps(_request(message, code)))
+        message = self.send(code)
         said = []
         while True:
             answer = json.loads(self.kernel.recv())
@@ -181,6 +180,12 @@ class Learner:
             ):
                 self.seconds["cell"] = time.perf_counter() - began
                 return "".join(said)
+
+    def send(self, code: str) -> str:
+        """Begin a cell and do not wait for it; returns the message's name."""
+        message = uuid.uuid4().hex
+        self.kernel.send(json.dumps(_request(message, code)))
+        return message
 
     def memory(self) -> Memory:
         """What the learner's processes hold now."""

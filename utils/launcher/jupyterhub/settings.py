@@ -31,6 +31,8 @@ FACILITATOR_SCOPES = (
     "read:servers",
     "servers",
 )
+BUSY = "utils.launcher.jupyterhub.busy"
+CULL_EVERY = 300  # seconds between two looks at who is idle, at most
 KERNEL_IDLE = 3600  # seconds, for a kernel without a page that does nothing
 SPAWN_SECONDS = 180  # twenty people press the button in the same minute
 FORM = FOLDER / "share.html"
@@ -85,6 +87,11 @@ class HubRoom:
         if self.cores is not None:
             return max(1, int(self.cores))
         return max(1, (cores or os.cpu_count() or 1) // self.learners)
+
+    @property
+    def look(self) -> int:
+        """Seconds between two looks at who is idle: a quarter of the limit, or less."""
+        return max(1, min(CULL_EVERY, round(self.idle_hours * 900)))
 
 
 def _whole(value) -> bool:
@@ -147,8 +154,12 @@ def for_learners(c, room: HubRoom, python: Path | None = None) -> None:
 
 
 def arguments() -> list[str]:
-    """What a learner's JupyterLab is told: as `lab` does, and to end idle kernels."""
-    return [*lab.SETTINGS, f"--MappingKernelManager.cull_idle_timeout={KERNEL_IDLE}"]
+    """What a learner's JupyterLab is told: as `lab` does, and what counts as idle."""
+    return [
+        *lab.SETTINGS,
+        f"--ServerApp.jpserver_extensions={BUSY}=True",
+        f"--MappingKernelManager.cull_idle_timeout={KERNEL_IDLE}",
+    ]
 
 
 def variables(room: HubRoom) -> dict[str, str | Callable]:
@@ -160,6 +171,7 @@ def variables(room: HubRoom) -> dict[str, str | Callable]:
         "COURSE_STATES": room.states,
         "COURSE_SHARE": lambda spawner: spawner.user_options.get("share", "no"),
         "COURSE_CHECKPOINTS": "~/.course_training",
+        "JUPYTERHUB_ACTIVITY_INTERVAL": str(room.look),
         # The course's folder comes first, wherever the environment lies.
         "PYTHONPATH": str(environment.ROOT),
         "JUPYTER_PREFER_ENV_PATH": "1",
@@ -191,7 +203,7 @@ def culler(room: HubRoom) -> dict:
             "-m",
             "jupyterhub_idle_culler",
             f"--timeout={round(room.idle_hours * 3600)}",
-            "--cull-every=300",
+            f"--cull-every={room.look}",
         ],
     }
 
