@@ -1,5 +1,6 @@
 """The facilitator's guide: its minutes add up, and what it names is there."""
 
+import ast
 import datetime
 import re
 from pathlib import Path
@@ -7,10 +8,20 @@ from pathlib import Path
 import pytest
 
 from utils.checks import chapters, exercises_of, find_check, predictions_of
+from utils.exercises.minutes import PER_EXERCISE, PER_LINE, sections_of
+from utils.exercises.sync import solution_source
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "chapters" / "FACILITATOR.md").read_text(encoding="utf-8")
-PLAN = re.compile(r"^\| (\d+):(\d\d) \| (\d+) \| (.*) \|$", re.MULTILINE)
+PLAN = re.compile(r"^\| (\d+):(\d\d) \| (\d+) \|(?: (\d+))? \| (.*) \|$", re.MULTILINE)
+WEEK = re.compile(r"^\| \d \| (.*) \| (.*) \| (.*): (\d+) \|$", re.MULTILINE)
+MORE = 1.25  # of the stated minutes, at least, are needed in a room
+SESSION = 100  # minutes without the break
+# "Chapter 5, sections 1 and 2 without `one`, `another`"
+PLACE = re.compile(
+    r"[Cc]hapter (\d)(?:, sections? ((?:[\d.]+(?:, | and | to )?)+))?"
+    r"(?: without ((?:`\w+`(?:, )?)+))?"
+)
 NAMED = re.compile(r"\| `(\w+)`: ([^|]+) \|$", re.MULTILINE)
 
 
@@ -24,10 +35,52 @@ def test_the_minutes_of_a_plan_add_up(title, whole):
     text = part(title)
     assert text.split()[0] == str(whole)
     clock = datetime.timedelta()
-    for hours, minutes, long, _ in PLAN.findall(text):
+    for hours, minutes, long, *_ in PLAN.findall(text):
         assert datetime.timedelta(hours=int(hours), minutes=int(minutes)) == clock
         clock += datetime.timedelta(minutes=int(long))
     assert clock == datetime.timedelta(minutes=whole)
+
+
+def alone(words: str) -> float:
+    """The minutes that sections named in a plan state for one who writes the code."""
+    whole = 0.0
+    for number, named, left_out in PLACE.findall(words):
+        (stem,) = [one for one in chapters() if one.startswith(f"ch{number}_")]
+        sections = {re.match(r"[\d.]*\d", s.heading)[0]: s for s in sections_of(stem)}
+        keys = re.findall(r"[\d.]*\d", named) or list(sections)
+        if " to " in named:
+            (first, last), order = keys, list(sections)
+            keys = order[order.index(first) : order.index(last) + 1]
+        whole += sum(sections[key].minutes for key in keys)
+        here = {name for key in keys for name in sections[key].exercises}
+        for name in re.findall(r"`(\w+)`", left_out):
+            assert name in here, (name, words)
+            body = ast.parse(solution_source(stem, name)).body[0].body[1:]
+            lines = sum(one.end_lineno - one.lineno + 1 for one in body)
+            whole -= PER_EXERCISE + PER_LINE * lines
+    return whole
+
+
+@pytest.mark.parametrize("title", ["Half a day", "A day"])
+def test_a_plan_has_time_for_what_its_sections_state(title):
+    rows = [row for row in PLAN.findall(part(title)) if row[3]]
+    assert len(rows) >= 6
+    for _, _, minutes, said, words in rows:
+        stated = alone(words)
+        # The sections' own lines may move by as much before sync changes them.
+        assert abs(int(said) - stated) <= max(3, stated / 4), (words, stated)
+        assert int(minutes) >= MORE * int(said), words
+    for *_, said, words in PLAN.findall(part(title)):
+        assert bool(said) == words.startswith("Chapter"), words
+
+
+def test_sessions_and_homework_have_time_for_their_sections():
+    rows = WEEK.findall(part("Four weeks"))
+    assert len(rows) == 4
+    for *sessions, homework, minutes in rows:
+        for words in sessions:
+            assert 0 < MORE * alone(words) <= SESSION, (words, alone(words))
+        assert -3 <= int(minutes) - alone(homework) <= 10, (homework, alone(homework))
 
 
 def test_a_section_takes_what_it_says():

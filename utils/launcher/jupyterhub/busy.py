@@ -1,9 +1,9 @@
 """A server extension: a kernel that works counts as activity, also a silent one.
 
-Jupyter takes a kernel's messages for activity, and a training that prints nothing sends
-none for as long as its cell runs. The hub would stop its server as idle. So while a cell
-runs, the server notes the present time under a name that Jupyter counts (settings of
-`ServerApp`'s web application that end with `_last_activity`).
+Jupyter takes a kernel's messages for activity, and a training that prints nothing
+sends none for as long as its cell runs. The hub would stop its server as idle. So while
+a cell runs, the server notes the present time under a name that Jupyter counts
+(settings of `ServerApp`'s web application that end with `_last_activity`).
 """
 
 import datetime
