@@ -1,5 +1,6 @@
 """The words of `hub`: accounts, rights, what a check sees; and the pages beside."""
 
+import copy
 import json
 import os
 import re
@@ -281,6 +282,8 @@ def test_the_kubernetes_values_say_what_the_hub_s_settings_say():
     there = [word.replace(str(environment.ROOT), "/srv/course") for word in ARGUMENTS]
     assert user["cmd"][4:] == there
     assert VALUES["cull"]["timeout"] == room.idle_hours * 3600
+    assert VALUES["cull"]["every"] == room.look
+    assert user["extraEnv"]["JUPYTERHUB_ACTIVITY_INTERVAL"] == str(room.look)
     assert user["extraEnv"]["OMP_NUM_THREADS"] == str(int(user["cpu"]["limit"]))
     assert settings.MEMORY.items() <= user["extraEnv"].items()
     given = set(settings.variables(room)) - {"PYTHONPATH", "COURSE_SHARE"}
@@ -288,6 +291,30 @@ def test_the_kubernetes_values_say_what_the_hub_s_settings_say():
     mounted = {m["mountPath"]: m for m in user["storage"]["extraVolumeMounts"]}
     assert mounted[user["extraEnv"]["COURSE_STATES"]]["subPath"].startswith("states/")
     json.dumps(VALUES)  # plain data: strings, numbers, lists and mappings
+
+
+def misfits(schema: dict, values: dict) -> list[str]:
+    """Where values break a chart's schema; what they leave to its defaults is none."""
+    import jsonschema
+
+    whole = copy.deepcopy(values)
+    # As --set-file does it.
+    whole["hub"]["extraFiles"]["share"]["stringData"] = "a page"
+    found = jsonschema.validators.validator_for(schema)(schema).iter_errors(whole)
+    return [one.message for one in found if one.validator != "required"]
+
+
+def test_the_kubernetes_values_fit_a_chart_s_schema():
+    """That of the file in COURSE_CHART_SCHEMA; KUBERNETES.md says where it is had."""
+    place = os.environ.get("COURSE_CHART_SCHEMA")
+    if not place:
+        pytest.skip("COURSE_CHART_SCHEMA names no schema of the chart")
+    schema = yaml.safe_load(Path(place).read_text("utf-8"))
+    assert misfits(schema, VALUES) == []
+    wrong = copy.deepcopy(VALUES)
+    wrong["cull"]["timeout"] = "4h"
+    wrong["singleuser"]["memories"] = {}
+    assert len(misfits(schema, wrong)) == 2
 
 
 @pytest.mark.parametrize("kind", [list, dict])
