@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Iterable
 
 from utils.launcher import library
-from utils.launcher.lookup import ALSO_CALLED, ranked
+from utils.launcher.lookup import row_fields
+from utils.launcher.ranking import ranked
 
 __all__ = ["matching", "nearest", "row_lines"]
 
@@ -114,22 +115,5 @@ def nearest(row: str) -> list[str]:
 def matching(question: str) -> list[library.Statement]:
     """The rows that words fit, best first."""
     rows = {each.row: each for each in library.statements()}
-    texts = {row: _texts(each) for row, each in rows.items()}
-    return [rows[row] for row in ranked(question, texts)]
-
-
-def _texts(each: library.Statement) -> list[tuple[str, float]]:
-    """What a row can be found by: what it says first, then where and by what means."""
-    named = [f"{name} {ALSO_CALLED.get(name, '')}" for name in each.functions]
-    claimed = [
-        " ".join(
-            [claim.statement, claim.paper, *(words for words, _ in claim.conditions)]
-        )
-        for claim in each.claims
-    ]
-    return [
-        (each.says, 2.0),
-        (" ".join(claimed), 1.0),
-        (each.section, 1.0),
-        (" ".join(named), 0.3),
-    ]
+    found = ranked(question, {row: row_fields(each) for row, each in rows.items()})
+    return [rows[row] for row in found]

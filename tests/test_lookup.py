@@ -5,7 +5,8 @@ import random
 import pytest
 
 from utils.launcher import library, lookup
-from utils.launcher.lookup import ALSO_CALLED, find, ranked
+from utils.launcher.lookup import ALSO_CALLED, find
+from utils.launcher.ranking import ranked
 
 # What researchers type, and what must then be among the first three.
 SEARCHES = {

@@ -232,6 +232,20 @@ def test_styles_and_own_scripts_are_read_too(tmp_path):
     assert len(check.foreign_loads(tmp_path)) == 2
 
 
+def test_a_door_that_leads_nowhere_is_found(tmp_path):
+    doors = [["index", "good", "#y", "", ""], ["gone", "bad", "", "", ""]]
+    doors.append(["index", "worse", "#z", "", ""])
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "index.html").write_text('<p id="y">y</p>')
+    (tmp_path / "search.html").write_text("")
+    table = f"window.courseDoors = {json.dumps({'doors': doors})};\n"
+    (tmp_path / "_static" / "doors_table.js").write_text(table)
+    assert check.broken_doors(tmp_path) == [
+        "the search: bad leads to no file",
+        "the search: worse leads to no place on that page",
+    ]
+
+
 def test_too_large_a_site_is_found(html, monkeypatch):
     monkeypatch.setattr(check, "FIRST_PAGE_BYTES", 1000)
     monkeypatch.setattr(check, "SITE_BYTES", 2000)

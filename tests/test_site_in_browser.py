@@ -12,7 +12,8 @@ import nbformat
 import pytest
 
 from tests.site_parts import needs_tools, small_site
-from utils.launcher import lab
+from utils.launcher import lab, library
+from utils.launcher.ranking import stems
 from utils.launcher.website import browse, build, check
 from utils.launcher.website.chapters import chapter_page
 
@@ -97,8 +98,32 @@ def test_search_finds_what_users_type(offline, whole):
     assert len(browse.search_faults(offline, whole, wrong)) == 1
 
 
+def by_table(table: dict, question: str) -> list[str]:
+    """The first answers, with what each word adds summed by Python's own words."""
+    scores: dict[int, float] = {}
+    for word in dict.fromkeys(stems(question)):
+        pairs = table["adds"].get(word, [])
+        for number, adds in zip(pairs[::2], pairs[1::2], strict=True):
+            scores[number] = scores.get(number, 0) + adds
+    best = sorted(scores, key=lambda number: (-scores[number], number))[:5]
+    return [
+        f"{page}.html{anchor}"
+        for page, _, anchor, *_ in map(table["doors"].__getitem__, best)
+    ]
+
+
+def test_a_browser_orders_as_the_command_does(offline, whole):
+    table = check.doors_table(whole)
+    for question in (*browse.SEARCHES, "LayerNorm's Queries", "W_OV constructor"):
+        first = browse.answers(offline, whole, question)[:5]
+        assert first == by_table(table, question), question
+
+
 def test_whole_site_has_every_function_row_and_link(whole):
     assert check.faults(whole) == []
+    doors = {title: page for page, title, *_ in check.doors_table(whole)["doors"]}
+    assert {each.name for each in library.functions()} < doors.keys()
+    assert set(library.row_ids()) < doors.keys() and "residual stream" in doors
     text = (whole / "scoreboard.html").read_text("utf-8")
     rows = set(re.findall(r"#row-([fo]-\d+)", text))
     written = "".join(p.read_text("utf-8") for p in (whole / "rows").glob("*.html"))

@@ -1,24 +1,16 @@
-"""`python3 -m utils solution NAME | WORDS`: one function, or those that words fit best.
-
-`ranked` is the search behind it and behind `claims WORDS`: each thing is a few texts
-with weights, each word of the question counts by how rare it is among the things, and
-more of the same word counts less and less (BM25 over weighted fields).
-"""
+"""`python3 -m utils solution NAME | WORDS`: one function, or those that words fit."""
 
 import ast
-import math
-import re
 import shutil
 import sys
 import textwrap
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from functools import cache
 
 from utils.checks import is_exercise
 from utils.launcher import library
+from utils.launcher.ranking import ranked, stems
 
-__all__ = ["ALSO_CALLED", "SHOWN", "find", "main", "ranked"]
+__all__ = ["ALSO_CALLED", "SHOWN", "fields", "find", "main", "row_fields"]
 
 SHOWN = 8
 # What the same thing is called elsewhere.
@@ -92,61 +84,6 @@ ALSO_CALLED = {
 }
 # Name, other names, summary, section of the chapter, details, mistakes.
 WEIGHTS = (6.0, 4.0, 3.0, 1.5, 1.0, 0.5)
-SMALL = set(
-    "a an and are another at by can do does for from how i in is it of on one or that "
-    "the there to what when where which with".split()
-)
-ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ied", "ed", "es", "s", "y", "e")
-HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-K1, B = 1.2, 0.3
-
-
-def ranked(
-    question: str, things: Mapping[str, Sequence[tuple[str, float]]]
-) -> list[str]:
-    """The keys of the things that share a word with the question, best first."""
-    counted = {key: _counts(tuple(fields)) for key, fields in things.items()}
-    lengths = {key: sum(counts.values()) for key, counts in counted.items()}
-    mean = sum(lengths.values()) / max(len(lengths), 1)
-    scores: Counter[str] = Counter()
-    for word in dict.fromkeys(_words(question)):
-        holding = [key for key, counts in counted.items() if word in counts]
-        rarity = math.log(1 + (len(things) - len(holding) + 0.5) / (len(holding) + 0.5))
-        for key in holding:
-            often = counted[key][word]
-            damped = K1 * (1 - B + B * lengths[key] / mean)
-            scores[key] += rarity * often * (K1 + 1) / (often + damped)
-    return [key for key, _ in scores.most_common()]
-
-
-@cache
-def _counts(fields: tuple[tuple[str, float], ...]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for text, weight in fields:
-        for word in _words(text):
-            counts[word] += weight
-    return counts
-
-
-def _words(text: str) -> list[str]:
-    """Words and numbers without their endings: "copying_scores" is "cop", "scor".
-
-    "LayerNorm" is found by "layernorm" and by "layer norm".
-    """
-    found = re.findall(r"[^\W_]+", text)
-    parts = [part for word in found for part in HUMP.sub(" ", word).split()]
-    joined = [word for word in found if HUMP.search(word)]
-    lower = [word.lower() for word in (*parts, *joined)]
-    return [_stem(word) for word in lower if word not in SMALL]
-
-
-def _stem(word: str) -> str:
-    for ending in ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word.removesuffix(ending)
-            break
-    # "copying" and "copy" are one word.
-    return word[:-1] if len(word) > 3 and word.endswith("y") else word
 
 
 # --- functions ----------------------------------------------------------------------
@@ -157,25 +94,42 @@ def find(question: str) -> list[library.Function]:
     by_name = {each.name: each for each in library.functions()}
     found = [by_name[name] for name in ranked(question, _functions())]
     # Whoever types a name with other spaces or endings means that function.
-    return sorted(found, key=lambda each: _words(each.name) != _words(question))
+    return sorted(found, key=lambda each: stems(each.name) != stems(question))
 
 
 @cache
 def _functions() -> dict[str, tuple[tuple[str, float], ...]]:
-    return {
-        each.name: tuple(zip(_texts(each), WEIGHTS, strict=True))
-        for each in library.functions()
-    }
+    return {each.name: fields(each) for each in library.functions()}
 
 
-def _texts(each: library.Function) -> tuple[str, ...]:
-    return (
+def fields(each: library.Function) -> tuple[tuple[str, float], ...]:
+    """What a function is found by: texts, each with its weight."""
+    texts = (
         each.name,
         ALSO_CALLED.get(each.name, ""),
         each.summary,
         each.cell.section if each.cell else "",
         " ".join(each.details) + " " + each.limits,
         _mistakes(each),
+    )
+    return tuple(zip(texts, WEIGHTS, strict=True))
+
+
+def row_fields(each: library.Statement) -> tuple[tuple[str, float], ...]:
+    """What a row of the papers is found by: what it says first, then where and how."""
+    named = [f"{name} {ALSO_CALLED.get(name, '')}" for name in each.functions]
+    claimed = []
+    for claim in each.claims:
+        claimed += [
+            claim.statement,
+            claim.paper,
+            *(words for words, _ in claim.conditions),
+        ]
+    return (
+        (each.says, 2.0),
+        (" ".join(claimed), 1.0),
+        (each.section, 1.0),
+        (" ".join(named), 0.3),
     )
 
 

@@ -8,11 +8,13 @@ returns the faults as sentences.
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 __all__ = [
     "CONTRAST",
     "PHONE",
     "SEARCHES",
+    "answers",
     "low_contrast",
     "open_page",
     "search_faults",
@@ -39,6 +41,22 @@ SEARCHES = {
     "logit attribution": ("reference/logit_attribution",),
     "superposition": ("chapters/ch1_residual_stream", "glossary"),
     "ablate edge": ("reference/ablate_edge",),
+    "there is a way to read copying off the eigenvalues": (
+        "reference/ov_eigenvalues",
+        "reference/copying_score",
+    ),
+    "how do I find the previous-token head from weights": (
+        "reference/previous_token_weights",
+    ),
+    "what is the QK circuit": ("reference/full_qk_circuit", "glossary"),
+    "does zero ablation differ from mean ablation": ("reference/ablate_head",),
+    "prefix matching score code": ("reference/prefix_matching_score",),
+    "path expansion two layer terms count": ("reference/two_layer_path_terms",),
+    "skip trigram bug": ("chapters/ch3_one_layer", "reference/skip_trigram_lift"),
+    "loss at position 500 minus 50": ("reference/in_context_learning_score",),
+    "virtual attention heads worth": ("reference/virtual_head", "rows/f-two"),
+    "K-composition random baseline": ("reference/random_composition",),
+    "layernorm folding": ("reference/fold_layer_norm",),
 }
 # Every text that a reader sees, but for pictures: its ink against the ground that is
 # painted below it. Large letters need less, as WCAG has it.
@@ -178,14 +196,19 @@ def search_faults(
     """Searches for which no right page is among the first three."""
     found = []
     for words, right in searches.items():
-        query = words.replace(" ", "+")
-        page.goto((html / "search.html").resolve().as_uri() + f"?q={query}")
-        page.wait_for_selector("#search-results li a", timeout=20_000)
-        links = page.eval_on_selector_all(
-            "#search-results li a", "list => list.map(a => a.href)"
-        )
-        root = html.resolve().as_uri() + "/"
-        first = [link.removeprefix(root) for link in links[:3]]
+        first = answers(page, html, words)[:3]
         if not any(link.startswith(right) for link in first):
             found.append(f"searching for {words!r} gives {', '.join(first)}")
     return found
+
+
+def answers(page: Any, html: Path, words: str) -> list[str]:
+    """What the site's search finds, as addresses within the site, best first."""
+    address = (html / "search.html").resolve().as_uri()
+    page.goto(f"{address}?q={quote_plus(words)}")
+    page.wait_for_selector("#search-results li a", timeout=20_000)
+    links = page.eval_on_selector_all(
+        "#search-results li a", "list => list.map(a => a.href)"
+    )
+    root = html.resolve().as_uri() + "/"
+    return [link.removeprefix(root) for link in links]

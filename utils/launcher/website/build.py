@@ -17,6 +17,7 @@ from typing import Any
 from utils.launcher.environment import ROOT
 from utils.launcher.problems import Problem
 from utils.launcher.website.chapters import ChapterPage, chapter_page
+from utils.launcher.website.doors import doors, script
 from utils.launcher.website.execute import executed
 from utils.launcher.website.formulas import dark_rules, write_font
 from utils.launcher.website.others import (
@@ -114,9 +115,8 @@ def add_chapter(site: Site, page: ChapterPage) -> None:
 
 def add_other_pages(site: Site) -> None:
     """Add all that stands beside the chapters, and the front page."""
-    known = {cell for page in site.chapters for cell in page.sections}
     site.pages |= reference_pages(site.chapters)
-    site.pages |= paper_pages(known)
+    site.pages |= paper_pages(site.chapters)
     site.pages["gallery"] = gallery_page(site.chapters)
     site.pages["findings"] = findings_page(site.chapters)
     for name, file in (("glossary", "GLOSSARY.md"), ("facilitator", "FACILITATOR.md")):
@@ -136,6 +136,8 @@ def build_pages(site: Site, folder: Path, say: Callable[[str], None] = print) ->
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(relinked(markdown, name), encoding="utf-8")
     write_static(source / "_static")
+    table = script(doors(site.chapters, site.pages))
+    (source / "_static" / "doors_table.js").write_text(table, encoding="utf-8")
     html = _emptied(folder / "html")
     warnings = _run_sphinx(source, html, folder / "doctrees", site.outputs)
     if warnings:

@@ -4,6 +4,7 @@ Called by `python3 -m utils site --check` and by the tests. Each function return
 faults as sentences; what only a browser can say stands in `browse.py`.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -14,7 +15,9 @@ from urllib.parse import unquote, urlsplit
 __all__ = [
     "FIRST_PAGE_BYTES",
     "SITE_BYTES",
+    "broken_doors",
     "broken_links",
+    "doors_table",
     "faults",
     "first_page_bytes",
     "foreign_loads",
@@ -44,7 +47,7 @@ LOADING = {
 FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch"}
 FETCHED_LINKS |= {"manifest", "preconnect", "dns-prefetch", "apple-touch-icon"}
 IN_STYLE = re.compile(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)")
-OWN_SCRIPTS = ("site.js", "attention_view.js")
+OWN_SCRIPTS = ("site.js", "doors.js", "attention_view.js")
 IN_SCRIPT = re.compile(r"""["'`](?:https?:)?//[\w.-]+""")
 
 
@@ -108,7 +111,8 @@ def _page(path: Path) -> _Page:
 
 def faults(html: Path) -> list[str]:
     """All that is wrong with the site in this folder."""
-    return [*broken_links(html), *foreign_loads(html), *size_faults(html)]
+    links = [*broken_links(html), *broken_doors(html)]
+    return [*links, *foreign_loads(html), *size_faults(html)]
 
 
 def broken_links(html: Path) -> list[str]:
@@ -121,6 +125,25 @@ def broken_links(html: Path) -> list[str]:
             if fault:
                 found.append(f"{path.relative_to(html)}: {link} {fault}")
     return list(dict.fromkeys(found))
+
+
+def broken_doors(html: Path) -> list[str]:
+    """What the search finds first, and that leads to no page or no place on one."""
+    table = html / "_static" / "doors_table.js"
+    if not table.exists():
+        return []
+    found = []
+    for page, title, anchor, *_ in doors_table(html)["doors"]:
+        fault = _follow(html, html / "search.html", f"{page}.html{anchor}")
+        if fault:
+            found.append(f"the search: {title} {fault}")
+    return found
+
+
+def doors_table(html: Path) -> dict:
+    """What `doors.js` reads: the doors, and what each word adds to them."""
+    text = (html / "_static" / "doors_table.js").read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("window.courseDoors = ").rstrip(";\n"))
 
 
 def _follow(html: Path, path: Path, link: str) -> str:

@@ -102,6 +102,8 @@ def _run(chapter: Path, place: Path, say: Callable[[str], None]) -> None:
             kernel_name="python3",
             resources={"metadata": {"path": scratch}},
             store_widget_state=True,
+            # Kernels warn of each connection; it stays on this computer.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
         try:
             client.execute(env=_variables(chapter.stem, Path(scratch)))

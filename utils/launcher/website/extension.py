@@ -41,7 +41,10 @@ def _set(writer: Any, node: Any, display: str, frame: str) -> None:
 
 
 def _fill(app: Any, page: str, template: str, context: dict, doctree: Any) -> None:
-    """Put each output where its place is."""
+    """Put each output where its place is, and give the search its doors."""
+    if page == "search":
+        app.add_js_file("doors_table.js", loading_method="defer")
+        app.add_js_file("doors.js", loading_method="defer")
     if "body" not in context:
         return
     static = "../" * page.count("/") + "_static/"

@@ -7,7 +7,9 @@ import re
 from itertools import groupby
 
 from utils.launcher.website.chapters import ChapterPage
-from utils.launcher.website.text import prose, raw, table, toctree
+from utils.launcher.website.outputs import Picture
+from utils.launcher.website.reference import pictured
+from utils.launcher.website.text import anchor, prose, raw, table, toctree
 from utils.models.findings import REPORTED
 
 __all__ = ["front_page", "gallery_page", "findings_page", "raised", "relinked"]
@@ -105,22 +107,31 @@ def gallery_page(chapters: list[ChapterPage]) -> str:
         "describes each. The link leads to the cell that draws it; figures and "
         "attention views are live there.",
     ]
+    functions = pictured(chapters)
     for page in chapters:
         if not page.pictures:
             continue
         parts.append(f"## {page.title}")
         for cell, some in groupby(page.pictures, lambda picture: picture.cell):
-            parts += [_gallery_entry(page, picture, cell) for picture in some]
+            for picture in some:
+                names = functions.get(picture.name, [])
+                parts.append(_gallery_entry(page, picture, cell, names))
     return "\n\n".join(parts) + "\n"
 
 
-def _gallery_entry(page: ChapterPage, picture, cell: str) -> str:
+def _gallery_entry(
+    page: ChapterPage, picture: Picture, cell: str, functions: list[str]
+) -> str:
     title = prose(picture.title or page.sections[cell] or page.title)
     words = f" {prose(picture.description)}" if picture.description else ""
+    links = ", ".join(f"[`{name}`](#fn-{name})" for name in functions)
     entry = f"[{title}](#{cell}), {picture.kind}.{words}"
+    if links:
+        entry += f" *Function:* {links}."
+    place = anchor(f"pic-{picture.name}")
     return (
-        '<div class="gallery-entry">\n\n'
-        f"{raw('still:' + picture.name)}\n\n{entry}\n\n</div>"
+        f'<div class="gallery-entry">\n\n{place}\n\n{entry}\n\n'
+        f"{raw('still:' + picture.name)}\n\n</div>"
     )
 
 

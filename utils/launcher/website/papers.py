@@ -9,9 +9,10 @@ from itertools import groupby
 
 from utils.launcher import library
 from utils.launcher.library import Claimed, Statement
+from utils.launcher.website.chapters import ChapterPage
 from utils.launcher.website.text import anchor, prose, table, toctree
 
-__all__ = ["FRAMEWORK", "INDUCTION", "paper_pages", "slug"]
+__all__ = ["FRAMEWORK", "INDUCTION", "page_of_row", "paper_pages", "slug"]
 
 FRAMEWORK = "A Mathematical Framework for Transformer Circuits (Elhage et al., 2021)"
 INDUCTION = "In-context Learning and Induction Heads (Olsson et al., 2022)"
@@ -24,20 +25,35 @@ SIGNS = {
 }
 
 
-def paper_pages(known: set[str]) -> dict[str, str]:
+def paper_pages(chapters: list[ChapterPage]) -> dict[str, str]:
     """Pages by name: "paper", "scoreboard", and a page of rows for each chapter.
 
-    `known` are the ids of cells this site has; a row links no other.
+    `chapters` are those of this site; a row links to cells and pictures of no other.
     """
     rows = library.statements()
     if not rows:
         return {}
+    known = {cell for page in chapters for cell in page.sections}
+    pictures = _pictures(chapters)
     pages = {"paper": _contents(rows, known), "scoreboard": _scoreboard(rows, known)}
     for chapter, some in groupby(rows, _place):
-        pages[f"rows/{slug(*chapter)}"] = _rows_page(chapter[1], list(some), known)
+        pages[f"rows/{slug(*chapter)}"] = _rows_page(
+            chapter[1], list(some), known, pictures
+        )
     details = [name for name in pages if name.startswith("rows/")]
     pages["scoreboard"] += "\n\n" + toctree(details) + "\n"
     return pages
+
+
+def _pictures(chapters: list[ChapterPage]) -> dict[str, list[str]]:
+    """Links to the pictures in the gallery, by the cell that draws them."""
+    found: dict[str, list[str]] = {}
+    for page in chapters:
+        for picture in page.pictures:
+            title = prose(picture.title or page.sections[picture.cell])
+            link = f"[{title}, {picture.kind}](#pic-{picture.name})"
+            found.setdefault(picture.cell, []).append(link)
+    return found
 
 
 def _paper(each: Statement) -> str:
@@ -52,6 +68,11 @@ def slug(paper: str, chapter: str) -> str:
     """The name of the page with a chapter's rows."""
     letter = "f" if paper == FRAMEWORK else "o"
     return f"{letter}-" + re.sub(r"[^a-z0-9]+", "-", chapter.lower()).strip("-")
+
+
+def page_of_row(each: Statement) -> str:
+    """The name of the page on which a row has all there is to say."""
+    return f"rows/{slug(*_place(each))}"
 
 
 def _link(each: Statement) -> str:
@@ -119,15 +140,17 @@ def _short_reason(each: Statement) -> str:
     return " ".join(c.reason for c in each.claims if c.verdict != "reproduced")
 
 
-def _rows_page(chapter: str, rows: list[Statement], known: set[str]) -> str:
+def _rows_page(
+    chapter: str, rows: list[Statement], known: set[str], pictures: dict[str, list[str]]
+) -> str:
     parts = [f"# Rows: {chapter}", f"From *{_paper(rows[0])}*."]
     for section, some in groupby(rows, lambda each: each.section):
         parts.append(f"## {section}")
-        parts += [_row(each, known) for each in some]
+        parts += [_row(each, known, pictures) for each in some]
     return "\n\n".join(parts) + "\n"
 
 
-def _row(each: Statement, known: set[str]) -> str:
+def _row(each: Statement, known: set[str], pictures: dict[str, list[str]]) -> str:
     parts = [
         anchor(f"row-{each.row.lower()}"),
         f"### {each.row}",
@@ -142,6 +165,9 @@ def _row(each: Statement, known: set[str]) -> str:
         parts.append(f"*Done again in:* {cells}.")
     if names:
         parts.append(f"*Functions:* {names}.")
+    shown = [link for cell in each.cells for link in pictures.get(cell.id, [])]
+    if shown:
+        parts.append(f"*Pictures:* {', '.join(shown)}.")
     return "\n\n".join(parts)
 
 

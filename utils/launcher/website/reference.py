@@ -6,6 +6,7 @@ Called by `build.py`. All of it is read from the code by `utils/launcher/library
 from utils.exercises.sync import solution_source
 from utils.launcher import library
 from utils.launcher.library import Function
+from utils.launcher.lookup import ALSO_CALLED
 from utils.launcher.website.chapters import ChapterPage, without_docstring
 from utils.launcher.website.outputs import Picture
 from utils.launcher.website.text import (
@@ -18,7 +19,7 @@ from utils.launcher.website.text import (
     toctree,
 )
 
-__all__ = ["function_page", "picture_of", "reference_pages"]
+__all__ = ["function_page", "picture_of", "pictured", "reference_pages"]
 
 
 def reference_pages(chapters: list[ChapterPage]) -> dict[str, str]:
@@ -59,6 +60,7 @@ def function_page(each: Function, picture: Picture | None = None) -> str:
         anchor(f"fn-{each.name}"),
         f"# `{each.name}`",
         prose(each.summary),
+        _doors(each),
         # The search takes `copying_score` for one word.
         f"<p hidden>{each.name.replace('_', ' ')}</p>",
         code_block(f"from {module} import {each.name}"),
@@ -72,11 +74,10 @@ def function_page(each: Function, picture: Picture | None = None) -> str:
         parts += ["## What to keep in mind", prose(each.limits)]
     if each.example:
         parts += ["## Example", code_block(each.example, "pycon")]
-    if each.mistakes:
-        parts += ["## Known mistakes", _mistakes(each)]
-    parts += ["## Where it comes from", _origin(each)]
     if picture is not None:
         parts += ["## Picture", _picture(picture)]
+    if each.mistakes:
+        parts += ["## Known mistakes", _mistakes(each)]
     source = without_docstring(solution_source(each.chapter, each.name))
     parts.append(
         details(
@@ -105,18 +106,20 @@ def _mistakes(each: Function) -> str:
     return "\n".join(f"- **{name}:** {prose(says)}" for name, says in each.mistakes)
 
 
-def _origin(each: Function) -> str:
+def _doors(each: Function) -> str:
+    """Where it is derived, which rows it is about, and what others call it."""
     lines = []
     if each.cell is not None:
         cell = each.cell
-        lines.append(
-            f"- The course: [{prose(cell.section)}](#{cell.id}), in `{cell.chapter}`."
-        )
+        chapter = f"chapter {cell.chapter[2]}, {prose(cell.section)}"
+        lines.append(f"- *Derived in* [{chapter}](#{cell.id})")
     if each.rows:
         rows = ", ".join(f"[{row}](#row-{row.lower()})" for row in each.rows)
-        lines.append(f"- The paper: {rows}.")
+        lines.append(f"- *The papers:* {rows}")
     elif each.source:
-        lines.append(f"- Source: {prose(each.source)}")
+        lines.append(f"- *Source:* {prose(each.source)}")
+    if each.name in ALSO_CALLED:
+        lines.append(f"- *Others say:* {prose(ALSO_CALLED[each.name])}")
     return "\n".join(lines)
 
 
@@ -137,12 +140,26 @@ def picture_of(each: Function, page: ChapterPage) -> Picture | None:
     return None
 
 
+def pictured(chapters: list[ChapterPage]) -> dict[str, list[str]]:
+    """For each picture that a function's page shows, the names of such functions."""
+    by_stem = {page.stem: page for page in chapters}
+    found: dict[str, list[str]] = {}
+    for each in library.functions():
+        page = by_stem.get(each.chapter)
+        picture = picture_of(each, page) if page else None
+        if picture is not None:
+            found.setdefault(picture.name, []).append(each.name)
+    return found
+
+
 def _same(page: ChapterPage, one: str, other: str) -> bool:
     return page.sections[one] == page.sections[other]
 
 
 def _picture(picture: Picture) -> str:
     words = f" {prose(picture.description)}" if picture.description else ""
-    return (
-        f"{raw(picture.name)}\n\nFrom [the cell that draws it](#{picture.cell}).{words}"
+    links = (
+        f"From [the cell that draws it](#{picture.cell}); "
+        f"[among all pictures](#pic-{picture.name})."
     )
+    return f"{raw(picture.name)}\n\n{links}{words}"
