@@ -135,6 +135,45 @@ def test_panels_show_every_head_in_per_cent():
     assert notes == ["<b>0.1</b>", "<b>1.0</b>", "<b>x</b>"]
 
 
+def test_panels_share_a_scale_that_ends_at_the_largest_weight():
+    """Faint panels are not lost on a scale to 100 %, and the scale says what it is."""
+    patterns = causal(5, 9, 9)
+    patterns = 0.31 * patterns / patterns.max()
+    fig = figures.attention_heatmap(
+        patterns, [str(i) for i in range(9)], value_title="share of the largest"
+    )
+    assert {trace.zmax for trace in fig.data} == {35}
+    assert [trace.showscale for trace in fig.data] == [True] + [False] * 4
+    assert fig.data[0].colorbar.title.text == "share of the largest (%)"
+    assert all("share of the largest: " in trace.hovertemplate for trace in fig.data)
+
+
+@pytest.mark.parametrize("length", [7, 13, 40])
+def test_panels_have_ticks_and_the_outer_ones_labels(length):
+    fig = figures.attention_heatmap(
+        causal(6, length, length), [f"t{i}" for i in range(length)]
+    )
+    for head in range(6):
+        suffix = str(head + 1) if head else ""
+        x, y = fig.layout["xaxis" + suffix], fig.layout["yaxis" + suffix]
+        assert y.showticklabels == (head in (0, 4))  # four panels in a row
+        assert x.showticklabels == (head in (2, 3, 4, 5))  # the lowest of its column
+        for axis in (x, y):
+            assert 1 < len(axis.tickvals) <= 12 and axis.ticks != ""
+            assert [f"t{i}" for i in axis.tickvals] == list(axis.ticktext)
+
+
+def test_lines_part_the_blocks_of_a_matrix():
+    fig = figures.matrix_heatmap(torch.eye(6), blocks=(2, 3))
+    rows = sorted(s.y0 for s in fig.layout.shapes if s.y0 == s.y1)
+    columns = sorted(s.x0 for s in fig.layout.shapes if s.x0 == s.x1)
+    assert (rows, columns) == ([1.5, 3.5], [2.5])
+    picture = fig._repr_mimebundle_()["image/svg+xml"]
+    plain = figures.matrix_heatmap(torch.eye(6))._repr_mimebundle_()["image/svg+xml"]
+    assert picture.count("<path") - plain.count("<path") == 3
+    assert "dasharray" not in picture
+
+
 def test_signed_matrix_is_centred_on_zero_and_positive_starts_there():
     signed = torch.tensor([[1.0, -4.0, 0.5], [2.0, 3.0, 0.0]])
     fig = figures.matrix_heatmap(signed, ["r0", "r1"], ["a", "b", "c"])

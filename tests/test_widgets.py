@@ -1,5 +1,6 @@
 """The explorers: what they compute, what they draw, and what they say to bad input."""
 
+import re
 import threading
 import time
 from html.parser import HTMLParser
@@ -266,6 +267,19 @@ def test_an_outcome_is_the_loss_of_each_token(bare):
     best = sorted(range(13), key=shares.__getitem__, reverse=True)[:3]
     assert [i for i, _ in got.guesses] == best
     assert [p for _, p in got.guesses] == pytest.approx([shares[i] for i in best])
+
+
+def test_blue_is_a_loss_that_rose_and_orange_one_that_fell():
+    """As in every figure: blue is more of the number that the legend names."""
+    losses = torch.tensor([1.0, 1.0, 1.0])
+    before = dials.Outcome(losses, [(0, 0.5)])
+    after = dials.Outcome(losses + torch.tensor([2.0, -2.0, 0.0]), [(0, 0.5)])
+    names = {0: "a"}
+    page = dials.draw_outcome(before, after, ["0.1"], list("abcd"), 0, names)
+    colors = re.findall(r"background:#(\w\w)(\w\w)(\w\w)", page.html)[1:4]
+    red_less_blue = [int(red, 16) - int(blue, 16) for red, _, blue in colors]
+    assert red_less_blue[0] < 0 < red_less_blue[1] and red_less_blue[2] == 0
+    assert "Blue: it rose" in page.html and "Orange: it fell" in page.html
 
 
 def test_paths_add_up_to_the_logit(bare):

@@ -244,9 +244,10 @@ def _annotations(layout: dict, panels: Panels) -> list[str]:
     for line in layout.get("shapes") or []:
         x0, x1 = (_place(panels, line["xref"], 0, line[end]) for end in ("x0", "x1"))
         y0, y1 = (_place(panels, line["yref"], 1, line[end]) for end in ("y0", "y1"))
+        drawn = line.get("line") or {}
+        dashes = ' stroke-dasharray="5 4"' if drawn.get("dash") else ""
         parts.append(
-            f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="{INK}" '
-            'stroke-dasharray="5 4"/>'
+            f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="{INK}"{dashes}/>'
         )
     for note in layout.get("annotations") or []:
         left = _place(panels, note.get("xref") or "x", 0, note["x"])

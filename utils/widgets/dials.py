@@ -106,7 +106,10 @@ def draw_outcome(
     tables += bar_table("Guesses now", "probability", _named(after, names), 1.0)
     html = (
         paragraph(description)
-        + paragraph("Blue: easier to predict than with all heads. Orange: harder.")
+        + paragraph(
+            "Colour: how much the loss on a token has changed. Blue: it rose, the token "
+            "is harder to predict than with all heads. Orange: it fell."
+        )
         + f'<div style="margin-bottom:8px">{_strip(before, after, words, position)}'
         + f'</div><div style="display:flex;flex-wrap:wrap">{tables}</div>'
     )
@@ -118,12 +121,15 @@ def _named(result: Outcome, names: dict[int, str]) -> list[tuple[str, float]]:
 
 
 def _strip(before: Outcome, after: Outcome, words: list[str], position: int) -> str:
-    """The text; a token's colour is how much easier (blue) it is, full at 3 nats."""
+    """The text; a token's colour is the rise of its loss, full at 3 nats.
+
+    As in every figure of the course, blue is more of the number and orange less.
+    """
     rise = after.losses - before.losses
     chips = [chip(words[0], 0.0, "not predicted", _edge(position == 0))]
     for i, change in enumerate(rise.tolist(), 1):
         note = f"{after.losses[i - 1]:.2f} nats, {change:+.2f}"
-        chips.append(chip(words[i], -change / 3, note, _edge(i == position)))
+        chips.append(chip(words[i], change / 3, note, _edge(i == position)))
     return "".join(chips)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from utils.pictures.figures.screen import OfflineFigure
 from utils.pictures.figures.style import (
-    MAX_TICKS,
+    INK,
     MUTED,
     SEQUENTIAL,
     as_array,
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MAX_CELLS = 16_384
+PANEL_TICKS = 12
 
 
 def _too_many(cells: int, what: str) -> None:
@@ -54,13 +55,15 @@ def matrix_heatmap(
     value_title: str = "value",
     signed: bool | None = None,
     show_values: bool | None = None,
+    blocks: tuple[int, int] | None = None,
 ) -> go.Figure:
     """A matrix [row, column] as colours, tokens or other names on both axes.
 
     Signed values get a diverging scale centred on 0, others a sequential one from 0
     (`signed` decides otherwise). Up to 100 cells the numbers are written in. Infinite
-    and missing entries are left blank. Raises ValueError for a wrong shape or labels
-    that do not fit, or more than 16,384 cells.
+    and missing entries are left blank. `blocks` are so many rows and so many columns:
+    a line parts each block of that size from the next. Raises ValueError for a wrong
+    shape or labels that do not fit, or more than 16,384 cells.
     """
     values = as_array(matrix, (2,), "The matrix", "[row, column]")
     _too_many(values.size, "The matrix")
@@ -79,6 +82,8 @@ def matrix_heatmap(
     fig = OfflineFigure(trace)
     fig.update_xaxes(label_axis(columns, tickangle=_angle(columns)))
     fig.update_yaxes(label_axis(rows, range=[len(rows) - 0.5, -0.5]))
+    if blocks is not None:
+        _block_borders(fig, values.shape, blocks)
     place = extreme(values)
     finite = values[np.isfinite(values)]
     sentence = (
@@ -89,6 +94,19 @@ def matrix_heatmap(
     )
     height = min(620, max(300, 170 + 24 * len(rows)))
     return finish(fig, title, x_title, y_title, sentence, height)
+
+
+def _block_borders(
+    fig: go.Figure, shape: tuple[int, int], blocks: tuple[int, int]
+) -> None:
+    """A line between neighbouring blocks of so many rows and columns."""
+    rows, columns = (size - 0.5 for size in shape)
+    style = {"type": "line", "xref": "x", "yref": "y"}
+    style["line"] = {"color": INK, "width": 2}
+    for row in range(blocks[0], shape[0], blocks[0]):
+        fig.add_shape(x0=-0.5, x1=columns, y0=row - 0.5, y1=row - 0.5, **style)
+    for column in range(blocks[1], shape[1], blocks[1]):
+        fig.add_shape(x0=column - 0.5, x1=column - 0.5, y0=-0.5, y1=rows, **style)
 
 
 def _angle(labels: list[str]) -> int:
@@ -119,9 +137,10 @@ def attention_heatmap(
 ) -> go.Figure:
     """An attention pattern [query, key], or one panel per head [head, query, key].
 
-    Weights run from 0 to 1; panels of several heads are in whole per cent, which keeps
-    8 heads of 64 tokens under 60 KB. `names` are the heads' labels, `value_title` says
-    what the weights are if they are not attention. Raises ValueError for a wrong shape,
+    Weights of one pattern are coloured from 0 to 1. Panels share a scale that ends just
+    above the largest weight among them, and are in whole per cent, which keeps 8 heads
+    of 64 tokens under 60 KB. `names` are the heads' labels, `value_title` says what the
+    weights are where they are not attention alone. Raises ValueError for a wrong shape,
     for tokens that do not fit and for negative weights.
     """
     weights = check_pattern(
@@ -204,10 +223,10 @@ def _attention_panels(
     fig = OfflineFigure()
     for head in range(heads):
         suffix = "" if head == 0 else str(head + 1)
-        bar = f"{value_title} (%)" if head == 0 else ""
-        fig.add_trace(_panel_trace(weights[head], suffix, labels[head], bar))
-        _place_panel(fig, head, across, down, rows, keys)
+        fig.add_trace(_panel_trace(weights[head], suffix, labels[head], value_title))
+        _place_panel(fig, head, (across, down, heads), rows, keys)
         _panel_title(fig, suffix, labels[head])
+    _share_scale(fig, float(weights.max()))
     off_start = weights[:, :, 1:] if weights.shape[2] > 1 else weights
     best = extreme(off_start)[0]
     sentence = (
@@ -216,55 +235,77 @@ def _attention_panels(
     ) + attention_sentence(weights[best], rows, keys, value_title)
     query_title = "query (destination)"
     key_title = "key (source)" if down == 1 else ""
-    return finish(fig, title, key_title, query_title, sentence, 90 + 230 * down)
+    return finish(fig, title, key_title, query_title, sentence, 120 + 230 * down)
 
 
-def _panel_trace(weights: np.ndarray, suffix: str, label: str, bar: str) -> go.Heatmap:
+def _panel_trace(
+    weights: np.ndarray, suffix: str, label: str, value_title: str
+) -> go.Heatmap:
     percent = np.clip(weights * 100, 0, 255).round().astype(np.uint8)
+    title = {"text": f"{value_title} (%)", "side": "right"}
     return go.Heatmap(
         z=percent,
         zmin=0,
-        zmax=100,
         colorscale=SEQUENTIAL,
-        showscale=bool(bar),
-        colorbar={"title": {"text": bar, "side": "right"}, "thickness": 12},
+        showscale=not suffix,
+        colorbar={"title": title, "thickness": 12},
         xaxis="x" + suffix,
         yaxis="y" + suffix,
         name=label,
         hovertemplate=f"{clip(label)}<br>query: %{{y}}<br>key: %{{x}}<br>"
-        "%{z} %<extra></extra>",
+        f"{value_title}: %{{z}} %<extra></extra>",
     )
 
 
-def _place_panel(fig, head: int, across: int, down: int, rows, keys) -> None:
+def _share_scale(fig: go.Figure, largest: float) -> None:
+    """All panels end at the same per cent: the largest weight, rounded up to 5s."""
+    fig.update_traces(zmax=max(5, 5 * math.ceil(20 * largest - 1e-6)))
+
+
+def _place_panel(
+    fig: go.Figure, head: int, layout: tuple[int, int, int], rows, keys
+) -> None:
+    """Panels share their tokens, so only those on the left and below have labels."""
+    across, down, heads = layout
     column, row = head % across, head // across
     left, top = column / across, 1 - row / down
     suffix = "" if head == 0 else str(head + 1)
-    small = {"ticks": "", "linecolor": MUTED, "mirror": True, "tickfont": {"size": 10}}
-    most = MAX_TICKS // (2 * across)  # in one row of panels there is room for so many
-    below = {"showticklabels": down == 1, "tickangle": -90}
-    if down > 1 and len(keys) > MAX_TICKS // 2:
-        small["ticktext"] = small["tickvals"] = None  # hover gives positions instead
-    fig.layout["xaxis" + suffix] = label_axis(
+    lowest = head + across >= heads
+    fig.layout["xaxis" + suffix] = _panel_axis(
         keys,
-        most,
-        **below,
+        labelled=lowest,
         domain=[left, left + 0.86 / across],
         anchor="y" + suffix,
         constrain="domain",
-        title={"text": "key (source)" if row == down - 1 else "", "standoff": 4},
-        showline=True,
-        **small,
+        title={"text": "key (source)" if lowest else "", "standoff": 4},
+        tickangle=-90,
     )
-    fig.layout["yaxis" + suffix] = label_axis(
+    fig.layout["yaxis" + suffix] = _panel_axis(
         rows,
-        most,
-        showticklabels=down == 1 and column == 0,
+        labelled=column == 0,
         domain=[top - 0.8 / down, top - 0.04 / down],
         anchor="x" + suffix,
         title={"text": "query (destination)" if column == 0 else "", "standoff": 4},
+        range=[len(rows) - 0.5, -0.5],
+    )
+
+
+def _panel_axis(labels: list[str], labelled: bool, **more) -> dict:
+    """An axis with at most 12 small labels; one without labels keeps their ticks."""
+    step = math.ceil(len(labels) / PANEL_TICKS)
+    places = list(range(0, len(labels), step))
+    return label_axis(
+        labels,
+        tickvals=places,
+        ticktext=[clip(labels[i], 8) for i in places],
+        showticklabels=labelled,
+        tickfont={"size": 9},
+        ticklen=3,
+        tickcolor=MUTED,
         showline=True,
-        **{**small, "range": [len(rows) - 0.5, -0.5]},
+        linecolor=MUTED,
+        mirror=True,
+        **more,
     )
 
 
