@@ -16,6 +16,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.utils.dir2 import get_real_method
 
 from utils.pictures import figures
+from utils.pictures.colors import blend, rgb
 from utils.pictures.svg import static_svg
 from utils.text.tokens import one_line, visible
 
@@ -161,6 +162,27 @@ def test_panels_have_ticks_and_the_outer_ones_labels(length):
         for axis in (x, y):
             assert 1 < len(axis.tickvals) <= 12 and axis.ticks != ""
             assert [f"t{i}" for i in axis.tickvals] == list(axis.ticktext)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ([3.6, -0.02], -0.02, 3.6),
+        ([3, -2], -3, 3),
+        ([-4, 0.1], -4, 0.1),
+        ([0, 0], 0, 1),
+    ],
+)
+def test_a_side_of_the_scale_that_hardly_occurs_is_cut(values, low, high):
+    """Each value keeps the colour that it has on the whole scale."""
+    fig = figures.matrix_heatmap(torch.tensor([values], dtype=float), signed=True)
+    heat, top = fig.data[0], max(map(abs, values)) or 1
+    assert (heat.zmin, heat.zmax) == pytest.approx((low, high))
+    scale = [list(stop) for stop in heat.colorscale]
+    for value in values:
+        shown = blend(scale, (value - heat.zmin) / (heat.zmax - heat.zmin))
+        meant = blend(figures.DIVERGING, 0.5 + value / top / 2)
+        assert np.abs(rgb(shown) - rgb(meant)).max() <= 2
 
 
 def test_lines_part_the_blocks_of_a_matrix():

@@ -107,8 +107,8 @@ def draw_outcome(
     html = (
         paragraph(description)
         + paragraph(
-            "Colour: how much the loss on a token has changed. Blue: it rose, the token "
-            "is harder to predict than with all heads. Orange: it fell."
+            "Colour: how the loss on a token has changed. Blue: it rose, the token is "
+            "harder to predict than with all heads. Orange: it fell."
         )
         + f'<div style="margin-bottom:8px">{_strip(before, after, words, position)}'
         + f'</div><div style="display:flex;flex-wrap:wrap">{tables}</div>'

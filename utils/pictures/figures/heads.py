@@ -51,7 +51,7 @@ def head_scores(
     [head] belongs to layer `first_layer`. Raises ValueError for a wrong shape.
     """
     values = _score_array(scores, "The scores")
-    title = title or f"{score_name} of every head"
+    title = title or f"{score_name[:1].upper()}{score_name[1:]} of every head"
     if kind not in (None, "bars", "grid"):
         raise ValueError(f'kind must be "bars" or "grid", not {kind!r}.')
     if kind == "grid" or (kind is None and values.size > 32):

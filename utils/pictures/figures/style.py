@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
+from utils.pictures.colors import blend
 from utils.text.tokens import visible_labels
 
 __all__ = [
@@ -200,14 +201,31 @@ def head_label(layer: int, head: int) -> str:
 
 
 def color_range(values: np.ndarray, signed: bool | None) -> dict:
-    """Diverging and centred on 0 for signed values, sequential from 0 otherwise."""
+    """Diverging and white at 0 for signed values, sequential from 0 otherwise.
+
+    Of the diverging colours a side that hardly occurs is cut where its values end; the
+    colours that are left mean what they meant.
+    """
     finite = values[np.isfinite(values)]
+    low, high = min(float(finite.min()), 0.0), max(float(finite.max()), 0.0)
+    top = max(-low, high) or 1.0
     if signed is None:
-        signed = bool((finite < 0).any())
-    top = float(np.abs(finite).max()) or 1.0
-    low = -top if signed else 0.0
-    scale = DIVERGING if signed else SEQUENTIAL
-    return {"zmin": short(low), "zmax": short(top), "colorscale": scale}
+        signed = low < 0
+    if not signed:
+        return {"zmin": 0.0, "zmax": short(top), "colorscale": SEQUENTIAL}
+    low = low if -low < top / 4 else -top
+    high = high if high < top / 4 and low < 0 else top
+    return {"zmin": short(low), "zmax": short(high), "colorscale": _cut(low, high, top)}
+
+
+def _cut(low: float, high: float, top: float) -> list[list]:
+    """The diverging scale of -top to top, from low to high only."""
+    ends = [0.5 + end / top / 2 for end in (low, high)]
+    inside = [stop for stop, _ in DIVERGING if ends[0] < stop < ends[1]]
+    return [
+        [short((stop - ends[0]) / (ends[1] - ends[0])), blend(DIVERGING, stop)]
+        for stop in (ends[0], *inside, ends[1])
+    ]
 
 
 def extreme(values: np.ndarray, absolute: bool = True) -> tuple[int, ...]:

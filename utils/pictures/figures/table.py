@@ -46,15 +46,22 @@ class Table:
             for name, side in zip(self.columns, sides, strict=True)
         )
         body = "".join(f"<tr>{self._row(row, sides)}</tr>" for row in self.rows)
-        title = html.escape(self.title)
-        caption = "caption-side:top;text-align:left;font-weight:600;padding:0 0 .3em"
-        caption = f'<caption style="{caption}">{title}</caption>' if title else ""
+        caption = self._caption() if self.title else ""
         note = f'<p style="max-width:62em">{html.escape(self.note)}</p>'
         return (
             '<div class="course-table" style="overflow-x:auto">'
             '<table style="font-variant-numeric:tabular-nums;margin:.3em 0">'
             f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             f"{note if self.note else ''}</div>"
+        )
+
+    def _caption(self) -> str:
+        """The title, on one line also above a table that is narrower."""
+        style = "caption-side:top;text-align:left;font-weight:600;padding:0 0 .3em"
+        return (
+            f'<caption style="{style}"><div style="width:0">'
+            '<div style="width:max-content;max-width:46em">'
+            f"{html.escape(self.title)}</div></div></caption>"
         )
 
     def _row(self, row: Sequence[str], sides: Sequence[str]) -> str:
