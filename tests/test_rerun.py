@@ -6,12 +6,14 @@ cell reads a name that a cell above it has bound, no cell below may give that na
 something else. The same statement on the same inputs is nothing else: that is how a
 section sets out once more what it needs.
 
-What a cell reads inside a function counts for the cell that calls the function.
+What a cell reads inside a function counts for the cell that calls the function. And
+what it draws at random it draws from a seed of its own.
 """
 
 import ast
 import hashlib
 import json
+import re
 import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -180,6 +182,43 @@ def test_no_cell_takes_a_name_that_a_cell_above_reads(path, request):
     if path.stem in TO_COME:
         request.applymarker(pytest.mark.xfail(reason="its names are still to be made"))
     assert taken_names(code_cells(path)) == []
+
+
+DRAWS = re.compile(r"torch\.(?:rand\w*|normal|multinomial|bernoulli)\(")
+
+
+def drawn_without_seed(source: str) -> list[str]:
+    """The calls that draw from a generator which other cells have moved on."""
+    if "manual_seed(" in source and "Generator" not in source:
+        return []
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    return [
+        ast.unparse(call)
+        for call in calls
+        if DRAWS.match(ast.unparse(call))
+        and "generator" not in [word.arg for word in call.keywords]
+    ]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_cell_that_is_run_again_draws_the_same_numbers(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    assert [drawn for source in sources for drawn in drawn_without_seed(source)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("x = torch.randn(3)", 1),
+        ("torch.manual_seed(0)\nx = torch.randn(3)", 0),
+        ("x = torch.randn(3, generator=g)", 0),
+        ("g = torch.Generator().manual_seed(0)\ny = torch.randperm(3)", 1),
+        ("x = torch.randn_like(y) + torch.rand(2)", 2),
+    ],
+)
+def test_what_is_drawn_without_a_seed_is_found(source, found):
+    assert len(drawn_without_seed(source)) == found
 
 
 # --- the rule, shown notebooks of few cells -----------------------------------------

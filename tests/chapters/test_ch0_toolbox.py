@@ -503,3 +503,19 @@ def test_what_the_paper_is_said_to_use(notebook):
     text = " ".join(" ".join(row) for row in rows)
     assert "12 heads with d_head 64, so d_model 768" in text and 12 * 64 == 768
     assert "2,048 tokens" in text
+
+
+def test_the_heads_that_section_0_5_names(notebook):
+    """0.3 and 0.5 look one back, the others rest on the start token, 0.7 is evenest."""
+    model = load_model("one_layer")
+    (setup,) = [c.source for c in notebook.cells if 'text = """def load' in c.source]
+    _, cache = model.run_with_cache(model.to_tokens(setup.split('"""')[1]))
+    patterns = cache["pattern", 0][0]
+    previous = patterns.diagonal(-1, 1, 2)[:, 1:].mean(dim=1)
+    assert set(previous.topk(2).indices.tolist()) == {3, 5}
+    assert previous.topk(3).values[1:].diff() < -0.1
+    start = patterns[:, 2:, 0].mean(dim=1)
+    assert all(start[h] > 0.4 for h in (0, 1, 2, 4, 6))
+    n = patterns.shape[-1]
+    even = torch.ones(n, n).tril() / torch.arange(1, n + 1)[:, None]
+    assert (patterns - even).abs().sum(dim=(1, 2)).argmin() == 7

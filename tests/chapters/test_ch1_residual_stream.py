@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformer_lens import FactoredMatrix
 
+from solutions.ch0_toolbox import ablate_head
 from solutions.ch1_residual_stream import (
     decompose_residual,
     feature_interference,
@@ -25,6 +26,7 @@ from solutions.ch1_residual_stream import (
     virtual_weight,
 )
 from utils.exercises.engine import run_check
+from utils.models.attention_only import load_model
 from utils.models.handmade import random_model, with_weights
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "ch1_residual_stream.ipynb"
@@ -421,3 +423,86 @@ def test_the_text_repeats_the_two_names_it_says():
     source = cell_with('text = """def area')
     text = source.split('"""')[1]
     assert text.count("width") == text.count("height") == 2
+
+
+@pytest.fixture(scope="module")
+def example():
+    """The chapter's model, its text as tokens, and these as strings."""
+    model = load_model("two_layer")
+    tokens = model.to_tokens(cell_with('text = """def area').split('"""')[1])
+    return model, tokens, model.to_str_tokens(tokens[0])
+
+
+def test_a_silent_head_changes_no_head_of_its_layer(example):
+    """Section 1: layer 0 stays to the last digit, and all of layer 1 moves."""
+    model, tokens, _ = example
+    W_O = model.W_O.clone()
+    W_O[0, 3] = 0
+    before = decompose_residual(model, tokens)[1:]
+    after = decompose_residual(with_weights(model, {"W_O": W_O}), tokens)[1:]
+    change = (after - before).abs().amax(dim=(1, 2, 3))
+    assert change.nonzero()[:, 0].tolist() == [3, *range(8, 16)]
+
+
+def test_the_second_width_needs_the_first_and_height_does_not(example):
+    """Section 2, the table under the shares: the model is run again, renamed."""
+    model, tokens, words = example
+    kept = {}
+    for name in ("width", "height"):
+        first, second = [i for i, word in enumerate(words) if word == name]
+        renamed = tokens.clone()
+        renamed[0, first] = model.to_single_token("length")
+        sums = []
+        for row, place in ((tokens, first), (tokens, second), (renamed, second)):
+            logits = model(row)[0, place - 1]
+            sums.append((logits[row[0, place]] - logits.mean()).item())
+        kept[name] = [value / sums[1] for value in sums]
+    assert max(kept["width"][0], kept["width"][2]) < 0.4
+    assert min(kept["height"][0], kept["height"][2]) > 0.5
+
+
+def test_a_share_is_not_what_is_lost_without_the_head(example):
+    """Section 2: equal in the last layer; 0.6 and 0.7 work through it."""
+    model, tokens, _ = example
+    shares = logit_attribution(model, tokens)[:, 0]
+    best = int(shares.sum(dim=0).argmax())
+
+    def logit(logits):
+        return logits[0, best, tokens[0, best + 1]] - logits[0, best].mean()
+
+    falls = torch.stack([
+        logit(model(tokens)) - logit(ablate_head(model, tokens, layer, head))
+        for layer in (0, 1)
+        for head in range(8)
+    ])  # fmt: skip
+    own = shares[1:, best]
+    torch.testing.assert_close(falls[8:], own[8:], atol=1e-3, rtol=1e-3)
+    assert (falls[6:8] > 3).all() and (own[6:8].abs() < 0.3).all()
+    assert (own[4:6] < -0.5).all() and (falls[4:6].abs() < 0.3).all()
+    held = ablate_head(model, tokens, 1, 1, mean=True)
+    assert own[9] > 1 and abs(logit(model(tokens)) - logit(held)) < 0.1
+
+
+def test_a_writer_reaches_all_three_inputs_of_a_later_head_only(example):
+    """Section 8: 0.2 into the queries, keys and values of 1.4, none of 0.4."""
+    model, tokens, _ = example
+    W_O = model.W_O.clone()
+    W_O[0, 2] = 0
+    _, whole = model.run_with_cache(tokens)
+    _, muted = with_weights(model, {"W_O": W_O}).run_with_cache(tokens)
+    for name in "qkv":
+        same, later = (
+            (whole[name, layer] - muted[name, layer])[0, :, 4] for layer in (0, 1)
+        )
+        share = later.norm(dim=-1).mean() / whole[name, 1][0, :, 4].norm(dim=-1).mean()
+        assert not same.any() and 0.02 < share < 0.15
+
+
+def test_the_drawn_virtual_head_begins_one_token_back(example):
+    """Section 7: 0.6 looks at the token before, and the virtual pattern shows it."""
+    model, tokens, _ = example
+    _, cache = model.run_with_cache(tokens)
+    early, late = cache["pattern", 0][0, 6], cache["pattern", 1][0, 7]
+    assert early.diagonal(-1)[1:15].min() > 0.9
+    moved = (late @ early)[:16, 1:15]
+    torch.testing.assert_close(moved, late[:16, 2:16], atol=0.1, rtol=0)
