@@ -128,7 +128,7 @@ def test_panels_show_every_head_in_per_cent():
     keys, queries = fig.layout.xaxis2, fig.layout.yaxis
     assert keys.showticklabels and queries.showticklabels
     assert not fig.layout.yaxis2.showticklabels  # the first panel's do for the row
-    assert keys.ticktext == tuple("aceg")  # as many as there is room for
+    assert keys.ticktext == tuple("abcdefg")  # there is room for all
     weighed = figures.attention_heatmap(patterns, list("abcdefg"), value_title="w")
     assert weighed.data[0].colorbar.title.text == "w (%)"
     assert "the mean w on the first token" in figures.describe(weighed)

@@ -189,7 +189,7 @@ DRAWS = re.compile(r"torch\.(?:rand\w*|normal|multinomial|bernoulli)\(")
 
 def drawn_without_seed(source: str) -> list[str]:
     """The calls that draw from a generator which other cells have moved on."""
-    if "manual_seed(" in source and "Generator" not in source:
+    if "torch.manual_seed(" in source:
         return []
     calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
     return [

@@ -235,7 +235,9 @@ def _attention_panels(
     ) + attention_sentence(weights[best], rows, keys, value_title)
     query_title = "query (destination)"
     key_title = "key (source)" if down == 1 else ""
-    return finish(fig, title, key_title, query_title, sentence, 120 + 230 * down)
+    room = 6 * min(8, max(map(len, keys)))  # for the labels below
+    height = 90 + 230 * down + room
+    return finish(fig, title, key_title, query_title, sentence, height)
 
 
 def _panel_trace(
@@ -292,12 +294,9 @@ def _place_panel(
 
 def _panel_axis(labels: list[str], labelled: bool, **more) -> dict:
     """An axis with at most 12 small labels; one without labels keeps their ticks."""
-    step = math.ceil(len(labels) / PANEL_TICKS)
-    places = list(range(0, len(labels), step))
-    return label_axis(
+    axis = label_axis(
         labels,
-        tickvals=places,
-        ticktext=[clip(labels[i], 8) for i in places],
+        PANEL_TICKS,
         showticklabels=labelled,
         tickfont={"size": 9},
         ticklen=3,
@@ -307,6 +306,8 @@ def _panel_axis(labels: list[str], labelled: bool, **more) -> dict:
         mirror=True,
         **more,
     )
+    axis["ticktext"] = [clip(labels[i], 8) for i in axis["tickvals"]]
+    return axis
 
 
 def _panel_title(fig: go.Figure, suffix: str, label: str) -> None:
