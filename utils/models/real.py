@@ -4,7 +4,6 @@
 tests call it. None of this needs a network.
 """
 
-import gc
 import hashlib
 import json
 import os
@@ -16,6 +15,13 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from utils.models.attention_only import MODEL_FOLDER, ModelFileError, watch_over
+from utils.models.memory import (
+    fold_in_place,
+    give_back,
+    lay_side_by_side,
+    let_go,
+    stacked,
+)
 
 __all__ = [
     "REAL_MODELS",
@@ -23,6 +29,7 @@ __all__ = [
     "best_here",
     "folder_of",
     "is_whole",
+    "let_go",
     "load_real_model",
     "models_folder",
     "save_note",
@@ -104,14 +111,14 @@ def load_real_model(name: str | Path, folded: bool = False) -> TransformerBridge
     folder = folder_of(name)
     if name in REAL_MODELS and not is_whole(name):
         raise ModelFileError(_remedy(name, folder))
+    give_back()
     if name == "attn-only-2l":
         bridge = _from_bridge_state(folder)
     else:
         bridge = _from_hugging_face(folder)
     if folded:
         _fold(bridge)
-    bridge.requires_grad_(False)
-    return watch_over(bridge.eval()) if _is_small(bridge) else bridge.eval()
+    return _finished(bridge)
 
 
 def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
@@ -124,7 +131,7 @@ def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
     folder = folder_of(name)
     if not (folder / "config.json").exists():
         raise ModelFileError(_remedy(str(name), folder))
-    gc.collect()  # what other models left; a large one needs the room
+    let_go()  # what other models left; a large one needs the room
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "attn-only-2l":
@@ -132,14 +139,25 @@ def untrained_like(name: str | Path, seed: int = 0) -> TransformerBridge:
         else:
             bridge = _from_hugging_face(folder, untrained=True)
     _fold(bridge)
-    return bridge.requires_grad_(False).eval()
+    return _finished(bridge, watched=False)
+
+
+def _finished(bridge: TransformerBridge, watched: bool = True) -> TransformerBridge:
+    """In eval mode and without gradients; a small one is put back after checks."""
+    bridge.requires_grad_(False).eval()
+    if not _is_small(bridge):
+        lay_side_by_side(bridge)
+        let_go()
+        return bridge
+    return watch_over(bridge) if watched else bridge
 
 
 def _fold(bridge: TransformerBridge) -> None:
-    """Fold norms and centre; of a large model, let go of what that leaves behind."""
-    bridge.enable_compatibility_mode(disable_warnings=True)
-    if not _is_small(bridge):
-        gc.collect()  # circles of references hold copies of its weights
+    """Fold norms and centre; a large model with as few copies as can be."""
+    if _is_small(bridge):
+        bridge.enable_compatibility_mode(disable_warnings=True)
+    else:
+        fold_in_place(bridge)
 
 
 def _is_small(bridge: TransformerBridge) -> bool:
@@ -245,11 +263,12 @@ def weights_of(model: TransformerBridge) -> dict[str, Tensor]:
     "b_in", "W_gate" where MLPs are gated, "W_out" [layer, d_mlp, d_model] with "b_out".
     Besides: "W_E", "W_pos" where positions are learned, "ln_final_w", "ln_final_b",
     "W_U", "b_U". A bias that the model lacks is zero. Nothing is copied but what has to
-    be stacked, so change none of it in place.
+    be stacked, and of a large model not even that: these are the weights it computes
+    with, so change none of them in place.
     """
-    found = {}
-    for name in ("W_E", "W_Q", "W_K", "W_V", "W_O", "W_U", "b_U"):
-        found[name] = getattr(model, name)
+    found = {name: getattr(model, name) for name in ("W_E", "W_U", "b_U")}
+    for name in ("W_Q", "W_K", "W_V", "W_O"):
+        found[name] = stacked([getattr(block.attn, name) for block in model.blocks])
     for name, like in (("b_Q", "W_Q"), ("b_K", "W_K"), ("b_V", "W_V")):
         found[name] = _or_zeros(model, name, found[like][:, :, 0])
     found["b_O"] = _or_zeros(model, "b_O", found["W_O"][:, 0, 0])
@@ -259,7 +278,8 @@ def weights_of(model: TransformerBridge) -> dict[str, Tensor]:
     if not model.cfg.attn_only:
         norms.append("ln2")
         names = ("W_in", "W_out", *(["W_gate"] if model.cfg.gated_mlp else []))
-        found |= {name: getattr(model, name) for name in names}
+        for name in names:
+            found[name] = stacked([getattr(block.mlp, name) for block in model.blocks])
         found["b_in"] = _or_zeros(model, "b_in", found["W_in"][:, 0])
         found["b_out"] = _or_zeros(model, "b_out", found["W_out"][:, 0])
     for name in norms:
