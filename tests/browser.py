@@ -32,7 +32,7 @@ OFFLINE = Path(__file__).parent / "offline"
 # The kernels of the tests refuse outside addresses as the tests themselves do.
 PATHS = os.pathsep.join([str(OFFLINE), str(environment.ROOT)])
 PROMPTS = """() => [...document.querySelectorAll(
-    ".jp-Notebook .jp-CodeCell .jp-InputArea-prompt")].map(p => p.innerText.trim())"""
+    ".jp-Notebook .jp-CodeCell .jp-InputArea-prompt")].map(p => p.textContent.trim())"""
 ERRORS = '[data-mime-type="application/vnd.jupyter.error"]'
 
 

@@ -161,9 +161,9 @@ def smollm2() -> str:
     return "smollm2"
 
 
-@pytest.fixture
-def page(chromium):
-    """A new page of a headless Chromium that notes every address it asks for."""
+@pytest.fixture(scope="module")
+def running_chromium(chromium):
+    """Gives a headless Chromium, the same one while it lives, to a file's tests."""
     from playwright.sync_api import sync_playwright
 
     switches = [
@@ -174,13 +174,31 @@ def page(chromium):
         "--disable-sync",
         "--no-first-run",
     ]
+    # Not longer: while playwright runs, nobody can start a loop of asyncio.
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=switches)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        yield page
-        browser.close()
+        started = []
+
+        def running():
+            if not started or not started[-1].is_connected():
+                started.append(
+                    playwright.chromium.launch(executable_path=chromium, args=switches)
+                )
+            return started[-1]
+
+        yield running
+        for browser in started:
+            browser.close()
+
+
+@pytest.fixture
+def page(running_chromium):
+    """A page of a new profile, which notes every address that it asks for."""
+    context = running_chromium().new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    context.close()
 
 
 @pytest.fixture(autouse=True)

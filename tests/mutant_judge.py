@@ -8,6 +8,7 @@ is left out: only "passed or not" counts.
 import dataclasses
 import importlib
 import multiprocessing
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOFT = 10.0  # seconds after which the engine stops an answer
 HARD = 60.0  # seconds after which the process is ended
 MEMORY = 6 * 1024**3
+# Where it can be, a new process is a fork of one that has imported this and no more.
+START = "forkserver" if sys.platform.startswith("linux") else "spawn"
+IMPORTED = ["transformer_lens.model_bridge", "utils.exercises.verdict"]
 
 
 def mutants_of_exercise(name: str) -> dict[str, Mutant]:
@@ -62,8 +66,10 @@ class _Worker:
         self.start()
 
     def start(self) -> None:
-        # Not by a fork: torch's threads do not live through one.
-        context = multiprocessing.get_context("spawn")
+        # Not a fork of this process: torch's threads do not live through one.
+        context = multiprocessing.get_context(START)
+        if START == "forkserver":
+            context.set_forkserver_preload(IMPORTED)
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()

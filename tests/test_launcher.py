@@ -750,6 +750,11 @@ def test_as_many_test_processes_as_cores(cores, words, workers, monkeypatch):
     assert given[:2] == (["-n", workers] if workers else [])
 
 
+def test_the_slowest_tests_are_named_unless_something_else_is_asked_for():
+    assert suite.slowest(["-m", "not slow"])[0] == "--durations=20"
+    assert suite.slowest(["--durations=3"]) == suite.slowest(["--durations", "3"]) == []
+
+
 # --- PyTorch's small build ----------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from utils.launcher import environment
 from utils.launcher.environment import ROOT
 
-__all__ = ["main", "side_by_side", "test_environment", "without_network"]
+__all__ = ["main", "side_by_side", "slowest", "test_environment", "without_network"]
 
 OFFLINE = ROOT / "tests" / "offline"
 # Listens and connects on this computer, and sees nothing beyond it.
@@ -39,7 +39,8 @@ def main(argv: list[str]) -> int:
         prefix="course-test-", ignore_cleanup_errors=True
     ) as folder:
         variables = test_environment(Path(folder))
-        pytest = [sys.executable, "-m", "pytest", *side_by_side(argv), *argv]
+        words = [*slowest(argv), *side_by_side(argv), *argv]
+        pytest = [sys.executable, "-m", "pytest", *words]
         prefix = without_network(variables)
         if prefix:
             print("Running the tests in a network namespace of their own", flush=True)
@@ -73,6 +74,13 @@ def _fetch_proxy() -> None:
         install_proxy()
     except environment.Problem as problem:
         print(f"{problem} The test with a JupyterHub is skipped.", flush=True)
+
+
+def slowest(argv: list[str]) -> list[str]:
+    """pytest's words for naming the slowest tests, unless `argv` has some."""
+    if any(word.startswith("--durations") for word in argv):
+        return []
+    return ["--durations=20", "--durations-min=2"]
 
 
 def side_by_side(argv: list[str]) -> list[str]:
