@@ -104,7 +104,8 @@ def kneser_ney_loss(
     """Cross-entropy of interpolated Kneser-Ney bigrams on held-out text, in nats.
 
     Counted on `train`, measured on `heldout`, mean over all pairs of neighbours. With
-    c(v, w) the number of times w follows v, D the discount and |x| the size of a set:
+    c(v, w) the number of times w follows v inside a row, c(v) its sum over w, D the
+    discount and |x| the size of a set:
 
     P(w | v) = max(c(v, w) - D, 0) / c(v) + D |{w: c(v, w) > 0}| / c(v) * P1(w)
     P1(w)    = max(n(w) - D, 0) / N + D |{w: n(w) > 0}| / N / d_vocab
@@ -142,9 +143,9 @@ def top_bigrams(
 ) -> list[tuple[str, float]]:
     """The k likeliest next tokens after a token, from the weights alone.
 
-    `token` is a string that is one token. Returns pairs of a token's string and its
-    probability under the direct path, the likeliest first. No text is run through the
-    model.
+    `token` is a string that is one token; `model.to_single_token(token)` is its number.
+    Returns pairs of a token's string and its probability under the direct path, the
+    likeliest first. No text is run through the model.
 
     Steps: (1) the likeliest tokens, (2) their probabilities.
 

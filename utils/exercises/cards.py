@@ -93,7 +93,7 @@ class Card:
     @property
     def html(self) -> str:
         """The card as HTML that follows the notebook's light or dark theme."""
-        pieces = [f"<strong>{html.escape(self.title)}</strong>"]
+        pieces = [f"<strong>{inline(self.title)}</strong>"]
         pieces += [
             f'<p style="margin:.4em 0 0;max-width:46em">{inline(line)}</p>'
             for line in self.paragraphs

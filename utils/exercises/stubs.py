@@ -241,7 +241,8 @@ def _kind_words(value) -> str:
     if isinstance(value, np.ndarray | np.generic):
         return f"a NumPy array of {value.dtype}"
     if isinstance(value, list | tuple) and value:
-        return f"a {type(value).__name__} with {_kind_words(value[0])}"
+        kinds = list(dict.fromkeys(map(_kind_words, value)))
+        return f"a {type(value).__name__} with {' and '.join(kinds)}"
     if isinstance(value, dict) and value:
         return f"a dict with {_kind_words(next(iter(value.values())))}"
     if isinstance(value, FactoredMatrix):

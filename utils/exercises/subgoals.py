@@ -42,7 +42,7 @@ def how_far(steps: tuple[Step, ...], held: int) -> str:
     if held == len(steps):
         return (
             f"All {held} steps hold in a simple case. What is wrong shows in others "
-            "only: other sizes, layers, heads or edges."
+            "only: another size, layer or head, or the ends of rows."
         )
     following = f"step {held + 1}, {steps[held].label}"
     if held == 0:

@@ -52,6 +52,11 @@ def bigrams_over_columns(tokens, d_vocab, pseudocount=1.0):
     return (counts / counts.sum(0, keepdim=True)).log()
 
 
+def bigrams_sums_turned(tokens, d_vocab, pseudocount=1.0):
+    counts = shared.counts(tokens, d_vocab) + pseudocount
+    return (counts / counts.sum(1)).log()
+
+
 def bigrams_without_log(tokens, d_vocab, pseudocount=1.0):
     counts = shared.counts(tokens, d_vocab) + pseudocount
     return counts / counts.sum(1, keepdim=True)
@@ -106,6 +111,13 @@ CHECK = Check(
             "tokens; each row has to sum to 1.",
             bigrams_over_columns,
             swap=("counts.sum(dim=1, keepdim=True)", "counts.sum(dim=0, keepdim=True)"),
+        ),
+        Mistake(
+            "sums along the wrong axis",
+            "Your row sums have lost their axis: `counts.sum(dim=1)` is [d_vocab], and "
+            "a division by it divides column j by the sum of row j. `keepdim=True` "
+            "keeps it a column, so that each row is divided by its own sum.",
+            bigrams_sums_turned,
         ),
         Mistake(
             "no log",

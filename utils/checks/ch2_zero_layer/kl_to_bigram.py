@@ -68,6 +68,11 @@ def kl_unweighted(model, log_probs, frequencies):
     return (log_probs.exp() * (log_probs - mine)).sum(1).mean().item()
 
 
+def kl_mean_of_entries(model, log_probs, frequencies):
+    mine = _path_log_probs(model)
+    return (log_probs.exp() * (log_probs - mine)).mean().item()
+
+
 def kl_without_softmax(model, log_probs, frequencies):
     mine = model.W_E @ model.W_U
     return (frequencies * (log_probs.exp() * (log_probs - mine)).sum(1)).sum().item()
@@ -112,6 +117,14 @@ CHECK = Check(
                 "(frequencies * divergence).sum().item()",
                 "divergence.mean().item()",
             ),
+        ),
+        Mistake(
+            "mean over entries",
+            "You took the mean over all entries. The divergence of a row is the sum "
+            "over its entries; the rows are then weighed by `frequencies`. "
+            "`torch.nn.functional.kl_div` takes this mean unless you ask it for "
+            '`reduction="none"`.',
+            kl_mean_of_entries,
         ),
         Mistake(
             "no softmax",

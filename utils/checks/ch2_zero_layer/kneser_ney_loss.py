@@ -65,6 +65,7 @@ def _kneser_ney(
     freed=True,
     clamped=True,
     raw=False,
+    total=None,
 ) -> float:
     """The calculation with one step left out, for the known mistakes."""
     counts = shared.counts(train, d_vocab)
@@ -72,7 +73,7 @@ def _kneser_ney(
     reserved = discount * (before > 0).sum() / before.sum()
     p_word = (before - discount).clamp(min=0) / before.sum() + reserved / d_vocab
     v, w = heldout[:, :-1].flatten(), heldout[:, 1:].flatten()
-    total = counts.sum(1)[v]
+    total = counts.sum(1)[v] if total is None else total[v]
     if raw:
         p_word = before / before.sum()
     kept = counts[v, w] - discount
@@ -97,6 +98,18 @@ def kn_not_interpolated(train, heldout, d_vocab, discount=0.75):
 
 def kn_without_clamp(train, heldout, d_vocab, discount=0.75):
     return _kneser_ney(train, heldout, d_vocab, discount, clamped=False)
+
+
+def kn_all_occurrences(train, heldout, d_vocab, discount=0.75):
+    total = train.flatten().bincount(minlength=d_vocab)
+    return _kneser_ney(train, heldout, d_vocab, discount, total=total)
+
+
+def kn_without_fallback(train, heldout, d_vocab, discount=0.75):
+    counts = shared.counts(train, d_vocab)
+    followed = counts.sum(1)[heldout[:, :-1]].min() > 0
+    loss = _kneser_ney(train, heldout, d_vocab, discount)
+    return loss if followed else math.nan
 
 
 def kn_raw_below(train, heldout, d_vocab, discount=0.75):
@@ -154,6 +167,19 @@ CHECK = Check(
             "it to the others. Pairs never seen have probability 0, so the loss is "
             "infinite or the rows do not sum to 1.",
             kn_not_interpolated,
+        ),
+        Mistake(
+            "every occurrence",
+            "Your c(v) counts every place where v stands. At the end of a row it has "
+            "no follower. c(v) is how often something follows v: the sum of its row of "
+            "counts.",
+            kn_all_occurrences,
+        ),
+        Mistake(
+            "no follower",
+            "After a token that never had a follower you divide 0 by 0, which is nan. "
+            "There P(w | v) is P1(w); `torch.where` chooses between the two.",
+            kn_without_fallback,
         ),
         Mistake(
             "P1 not discounted",

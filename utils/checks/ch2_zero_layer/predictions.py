@@ -48,7 +48,8 @@ PREDICTIONS = (
                 "d_model. Training longer does not raise it.",
             ),
             Choice(
-                "A table of rank at most 4, so a blurred version with a higher loss.",
+                "A table of rank at most 4: all its rows are mixtures of four. So a "
+                "blurred version, with a higher loss.",
                 "A product through four numbers has rank at most 4. The loss stays "
                 "above the floor however long you train.",
             ),

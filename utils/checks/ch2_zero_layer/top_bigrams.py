@@ -41,7 +41,8 @@ def judge_top_bigrams(answer) -> None:
 def _expect_pairs(result, k: int) -> None:
     expect.true(
         isinstance(result, list | tuple) and len(result) == k,
-        f"The result should be a list of {k} pairs (token, probability).",
+        f"The result should be a list of {k} pairs (token, probability). One token "
+        "has one row: is yours the row of one number?",
     )
     for pair in result:
         expect.true(
@@ -62,6 +63,10 @@ def _pairs(model, values: Tensor, k: int) -> list[tuple[str, float]]:
 def top_by_column(model, token, k=5):
     column = model.W_E @ model.W_U[:, model.to_single_token(token)]
     return _pairs(model, column.softmax(0), k)
+
+
+def top_after_start(model, token, k=5):
+    return _pairs(model, (model.W_E[0] @ model.W_U).softmax(0), k)
 
 
 def top_logits(model, token, k=5):
@@ -98,6 +103,12 @@ CHECK = Check(
             "You read a column: which tokens this one is likely to follow. What comes "
             "next stands in the row.",
             top_by_column,
+        ),
+        Mistake(
+            "the start token",
+            "You read the row of the start token. `model.to_tokens` puts it before "
+            "every text; `model.to_single_token(token)` is the number alone.",
+            top_after_start,
         ),
         Mistake(
             "logits",
