@@ -162,13 +162,14 @@ def answers_for_copying_score():
     return wrong, [one_more_with_a_default, anything, rest_of_any_kind, right]
 
 
-def test_the_card_says_which_part_of_a_pair_is_converted():
+def test_the_card_says_which_part_of_a_pair_is_converted(capsys):
     def top_bigrams(model, token, k=5):
         row = model.W_E[model.to_single_token(token)] @ model.W_U
         best = row.softmax(0).topk(k)
         return list(zip(model.to_str_tokens(best.indices), best.values, strict=True))
 
-    said = " ".join(run_check("top_bigrams", top_bigrams).notes)
+    exercise(top_bigrams)
+    said = " ".join(capsys.readouterr().out.split())
     assert "a list with a tuple with a str and a tensor without axes" in said
     assert "need a list with a tuple with a str and a float" in said
 
