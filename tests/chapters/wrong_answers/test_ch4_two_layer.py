@@ -23,6 +23,16 @@ ONCE_PASSED = {
         "(layer_1, head_1), (_, head_2) = from_head, to_head\n"
         "    layer_2 = model.cfg.n_layers - 1\n    to_head = (layer_2, head_2)",
     ),
+    "scores of the last layer": (
+        "score_path_terms",
+        "parts @ model.W_Q[1, head],\n        parts @ model.W_K[1, head]",
+        "parts @ model.W_Q[-1, head],\n        parts @ model.W_K[-1, head]",
+    ),
+    "what the layer before the last wrote": (
+        "score_path_terms",
+        'cache["z", 0],\n        model.W_O[0]',
+        'cache["z", model.cfg.n_layers - 2],\n        model.W_O[-2]',
+    ),
     "a second matrix of zeros": (
         "composition_score",
         "if sizes == 0:",
@@ -210,3 +220,10 @@ def test_hooks_made_in_a_loop_with_values_of_their_own_pass():
 
     result = run_check("pattern_preserving_ablation", pattern_preserving_ablation)
     assert result.status == "passed"
+
+
+def test_scores_of_the_last_layer_are_named():
+    _, right, wrong = ONCE_PASSED["scores of the last layer"]
+    answer = changed(chapter, "score_path_terms", right, wrong)
+    result = run_check("score_path_terms", answer)
+    assert (result.status, result.mistake) == ("failed", "last layer")

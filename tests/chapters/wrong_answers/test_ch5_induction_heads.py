@@ -45,6 +45,21 @@ ONCE_PASSED = {
         "range(model.cfg.n_layers)",
         "range(2)",
     ),
+    "layer 1 in every model": (
+        "induction_heads_from_weights",
+        "range(1, model.cfg.n_layers)",
+        "[1]",
+    ),
+    "the layer before the last": (
+        "previous_token_weights",
+        "model.W_pos @ model.W_Q[0], model.W_pos @ model.W_K[0]",
+        "model.W_pos @ model.W_Q[-2], model.W_pos @ model.W_K[-2]",
+    ),
+    "layers counted from the end of two": (
+        "logit_effect",
+        'cache["z", layer]',
+        'cache["z", model.cfg.n_layers - 2 + layer]',
+    ),
     "a mean of the rows' means": (
         "prefix_matching_score",
         "per_query = on_targets.sum(dim=-1).transpose(1, 2)[pointing]\n"
@@ -327,3 +342,16 @@ def test_a_head_taken_out_of_the_whole_model_is_named_a_total_effect():
         return change[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)
 
     assert run_check("logit_effect", logit_effect).mistake == "total effect"
+
+
+@pytest.mark.parametrize(
+    ("case", "mistake"),
+    [
+        ("two layers in every model: prefix matching", "two layers"),
+        ("two layers in every model: previous token", "two layers"),
+        ("layer 1 in every model", "layer 1 only"),
+    ],
+)
+def test_two_layers_taken_for_granted_are_named(case, mistake):
+    name, right, wrong = ONCE_PASSED[case]
+    assert run_check(name, changed(chapter, name, right, wrong)).mistake == mistake

@@ -14,12 +14,15 @@ __all__ = ["CHECK"]
 
 
 def judge_score_path_terms(answer) -> None:
-    for n_heads, head, seed, ids in (
+    for n_layers, n_heads, head, ids in (
+        (2, 3, 1, shared.TOKENS),
+        (2, 2, 0, shared.MORE_TOKENS),
+        (3, 2, 1, shared.TOKENS[:1]),
         (3, 1, 0, shared.TOKENS),
-        (2, 0, 1, shared.MORE_TOKENS),
-        (2, 1, 2, shared.TOKENS[:1]),
     ):
-        model = random_model(2, seed, n_heads=n_heads, d_head=n_heads + 3)
+        model = random_model(
+            n_layers, n_layers + head, n_heads=n_heads, d_head=n_heads + 3
+        )
         tokens = torch.tensor(ids)
         batch, length = tokens.shape
         parts = n_heads + 2
@@ -38,8 +41,9 @@ def judge_score_path_terms(answer) -> None:
                 expect.close(
                     result[i, j],
                     expected[i, j],
-                    f"The scores of query part {i} ({query}) with key part {j} ({key}) "
-                    "are not what the head gives when it reads only these.",
+                    f"In a model of {n_layers} layers, the scores of query part {i} "
+                    f"({query}) with key part {j} ({key}) are not what head 1.{head} "
+                    "gives when it reads only these.",
                 )
         _, cache = model.run_with_cache(tokens)
         expect.close(
@@ -125,6 +129,13 @@ def scores_of_layer_1(model, tokens, head):
     return _score_terms(model, parts, parts, head) / model.cfg.d_head**0.5
 
 
+def scores_of_last_layer(model, tokens, head):
+    parts = _score_parts(model, tokens)
+    queries, keys = parts @ model.W_Q[-1, head], parts @ model.W_K[-1, head]
+    scores = einsum(queries, keys, "i batch q d, j batch k d -> i j batch q k")
+    return scores / model.cfg.d_head**0.5
+
+
 def scores_masked(model, tokens, head):
     right = scores_unscaled(model, tokens, head) / model.cfg.d_head**0.5
     later = torch.ones(right.shape[-2:], device=right.device).triu(1).bool()
@@ -186,6 +197,12 @@ CHECK = Check(
             scores_of_layer_1,
         ),
         Mistake(
+            "last layer",
+            "You took the head of the last layer. In a model of two layers that is "
+            "layer 1; in a deeper one it is not. Take W_Q and W_K of layer 1.",
+            scores_of_last_layer,
+        ),
+        Mistake(
             "masked",
             "You masked the scores. A mask of minus infinity cannot be split into "
             "parts; it comes after the sum.",
@@ -195,7 +212,8 @@ CHECK = Check(
     passed=(
         "Checked by letting layer 1 of the model read one part at a time and taking "
         "its own queries and keys, for all pairs of parts, and the sum against the "
-        "model's scores. A score is linear in the query and linear in the key, and "
-        "each is a sum of h + 2 parts, so a score is a sum of (h + 2) squared."
+        "model's scores, in models of two and of three layers. A score is linear in "
+        "the query and linear in the key, and each is a sum of h + 2 parts, so a score "
+        "is a sum of (h + 2) squared."
     ),
 )

@@ -17,16 +17,17 @@ def judge_ideal_pattern_recovery(answer) -> None:
     drawn = torch.rand(3, 11, 11, generator=generator).tril()
     drawn = drawn / drawn.sum(-1, keepdim=True)
     back = torch.eye(11).roll(-1, 1).expand(3, -1, -1)
-    # The shares are about 1.0, 2.2, -0.4, -1.1 and 0.3: not bounded by 0 and 1.
+    # The first five shares are about 1.0, 2.2, -0.4, -1.1 and 0.3: not bounded.
     cases = (
-        (2, 3, 4, {(0, 1): back}, 1),
-        (2, 4, 4, {(0, 1): back, (1, 2): drawn, (1, 0): back}, 7),
-        (3, 16, 5, {(2, 0): drawn, (1, 2): drawn.flip(0)}, 3),
-        (2, 4, 3, {(0, 1): back}, 1),
-        (2, 3, 4, {(1, 1): drawn[:1]}, 4),
+        (2, 3, 3, 4, {(0, 1): back}, 1),
+        (2, 3, 4, 4, {(0, 1): back, (1, 2): drawn, (1, 0): back}, 7),
+        (3, 3, 16, 5, {(2, 0): drawn, (1, 2): drawn.flip(0)}, 3),
+        (2, 3, 4, 3, {(0, 1): back}, 1),
+        (2, 3, 3, 4, {(1, 1): drawn[:1]}, 4),
+        (1, 2, 5, 4, {(0, 1): back[:2]}, 2),
     )
-    for n_layers, seed, d_head, patterns, first in cases:
-        model = random_model(n_layers, seed, d_vocab=13, d_head=d_head)
+    for n_layers, n_heads, seed, d_head, patterns, first in cases:
+        model = random_model(n_layers, seed, d_vocab=13, n_heads=n_heads, d_head=d_head)
         batch = len(next(iter(patterns.values())))
         tokens = shared.rows(13, 5, 2, batch=batch, seed=seed)
         if first == 1:

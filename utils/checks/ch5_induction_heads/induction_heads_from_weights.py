@@ -11,6 +11,7 @@ from utils.checks.ch5_induction_heads import shared
 from utils.models.handmade import (
     decoy_model,
     induction_model,
+    previous_token_model,
     random_model,
     with_weights,
 )
@@ -45,6 +46,9 @@ def _detector_cases() -> list[tuple]:
     blind[0] = 0.0
     words = "a first layer that attends to everything alike"
     cases.append(((with_weights(real, {"W_Q": blind}), 0.5), [], words))
+    alone = previous_token_model({(0, 1): 1}, n_layers=1)
+    words = "a model of one layer, whose head looks one back"
+    cases.append(((alone, 0.5), [], words))
     return (
         cases
         + _bound_cases()
@@ -242,6 +246,18 @@ def heads_of_last_layer(model, threshold=0.5, least_gain=None):
     return [place for place in found if place[0] == model.cfg.n_layers - 1]
 
 
+def heads_of_layer_1(model, threshold=0.5, least_gain=None):
+    found = _listed(model, threshold, least_gain, min)
+    return [place for place in found if place[0] == 1]
+
+
+def _names_layer_1_alone(answer) -> bool:
+    """Whether of three layers, all heads over their bounds, only layer 1 is named."""
+    model = random_model(3, 5, d_vocab=11, d_head=5)
+    found = [tuple(place) for place in answer(model, -2.0, -1e9)]
+    return found == [(1, head) for head in range(model.cfg.n_heads)]
+
+
 def heads_by_product(model, threshold=0.5, least_gain=None):
     return _listed(model, threshold, least_gain, lambda a, b: a * b)
 
@@ -337,6 +353,13 @@ CHECK = Check(
             "You list heads of the last layer only. Every layer from 1 on can hold "
             "induction heads.",
             heads_of_last_layer,
+        ),
+        Mistake(
+            "layer 1 only",
+            "You list heads of layer 1 only. A model may have more layers, and every "
+            "layer from 1 on can hold induction heads.",
+            heads_of_layer_1,
+            _names_layer_1_alone,
         ),
         Mistake(
             "product",

@@ -12,22 +12,30 @@ __all__ = ["CHECK"]
 
 
 def judge_logit_effect(answer) -> None:
-    for seed, layer, head in ((0, 1, 2), (1, 0, 1)):
-        model = random_model(2, seed, d_vocab=13)
-        tokens = shared.rows(13, 4, 2, batch=3, seed=seed)
-        effect = expect.tensor(answer(model, tokens, layer, head), batch=3, pos=8)
+    for n_layers, n_heads, layer, head, batch, span in (
+        (2, 3, 1, 2, 3, 4),
+        (2, 3, 0, 1, 2, 5),
+        (3, 2, 1, 0, 1, 3),
+        (1, 4, 0, 3, 2, 4),
+    ):
+        seed = n_layers + layer
+        model = random_model(n_layers, seed, d_vocab=13, n_heads=n_heads)
+        tokens = shared.rows(13, span, 2, batch=batch, seed=seed)
+        length = 2 * span
+        result = answer(model, tokens, layer, head)
+        effect = expect.tensor(result, batch=batch, pos=length)
         _, written, _, _ = shared.by_hand(model, tokens)
         W_U = model.W_U.double()
-        by_hand = torch.zeros(3, 8, dtype=torch.float64)
-        for row in range(3):
-            for i in range(8):
+        by_hand = torch.zeros(batch, length, dtype=torch.float64)
+        for row in range(batch):
+            for i in range(length):
                 logits = written[layer, head][row, i] @ W_U
                 by_hand[row, i] = logits[tokens[row, i + 1]] - logits.mean()
         expect.close(
             effect,
             by_hand,
-            f"What head {layer}.{head} adds to the next token's logit does not match a "
-            "computation by hand.",
+            f"In a model of {n_layers} layers, what head {layer}.{head} adds to the "
+            "next token's logit does not match a computation by hand.",
         )
 
 
@@ -128,7 +136,8 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked for a head of each layer, position by position. The logits are a sum, "
+        "Checked for four heads in models of one, two and three layers, position by "
+        "position. The logits are a sum, "
         "so what one head adds to a logit can be read off on its own."
     ),
 )

@@ -127,6 +127,10 @@ def score_of_nearest(model, tokens):
     return _mean_on(model, tokens, mask & (places == nearest))
 
 
+def score_of_two_layers(model, tokens):
+    return _mean_on(model, tokens, _target_mask(tokens, 1))[:2]
+
+
 def score_two_further(model, tokens):
     return _mean_on(model, tokens, _target_mask(tokens, 2))
 
@@ -189,6 +193,12 @@ CHECK = Check(
                 "targets[:, :, 1:] = tokens[:, :, None] == tokens[:, None, :-1]",
                 "targets[:, :, 2:] = tokens[:, :, None] == tokens[:, None, :-2]",
             ),
+        ),
+        Mistake(
+            "two layers",
+            shared.TWO_LAYERS,
+            score_of_two_layers,
+            shared.scores_two_layers(score_of_two_layers),
         ),
         Mistake(
             "fixed distance",

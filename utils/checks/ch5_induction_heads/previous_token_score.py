@@ -12,7 +12,7 @@ __all__ = ["CHECK"]
 
 
 def judge_previous_token_score(answer) -> None:
-    for n_layers, n_heads, batch, span in ((2, 3, 3, 5), (1, 2, 1, 4), (3, 4, 2, 3)):
+    for n_layers, n_heads, batch, span in ((2, 3, 3, 5), (3, 4, 2, 3), (1, 2, 1, 4)):
         model = random_model(n_layers, n_layers, d_vocab=13, n_heads=n_heads, scale=2.0)
         tokens = shared.rows(13, span, 2, batch, seed=n_heads)
         score = expect.tensor(answer(model, tokens), layer=n_layers, head=n_heads)
@@ -58,6 +58,10 @@ def previous_by_arg_max(model, tokens):
 
 def previous_in_first_row(model, tokens):
     return shared.patterns(model, tokens)[:, 0].diagonal(-1, -2, -1).mean(-1)
+
+
+def previous_in_two_layers(model, tokens):
+    return shared.patterns(model, tokens).diagonal(-1, -2, -1).mean((1, 3))[:2]
 
 
 def previous_without_second(model, tokens):
@@ -113,6 +117,12 @@ CHECK = Check(
             swap=("offset=-1", "offset=-2"),
         ),
         Mistake(
+            "two layers",
+            shared.TWO_LAYERS,
+            previous_in_two_layers,
+            shared.scores_two_layers(previous_in_two_layers),
+        ),
+        Mistake(
             "position 1 left out",
             "You left out position 1, which attends to the start token. It counts: "
             "only position 0 has none before it.",
@@ -120,7 +130,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked cell by cell for two models. A head with a score near 1 tells each "
-        "position what stands before it, and nothing else."
+        "Checked cell by cell for models of one, two and three layers. A head with a "
+        "score near 1 tells each position what stands before it, and nothing else."
     ),
 )

@@ -16,16 +16,20 @@ __all__ = ["CHECK"]
 
 def judge_previous_token_weights(answer) -> None:
     answer = expect.weights_only(answer)
-    for seed, n_heads, d_head, n_ctx in ((0, 3, 5, 11), (1, 2, 7, 8)):
+    for n_layers, seed, n_heads, d_head, n_ctx in (
+        (2, 0, 3, 5, 11),
+        (3, 1, 2, 7, 8),
+        (1, 2, 4, 3, 6),
+    ):
         model = random_model(
-            2, seed, d_vocab=13, n_heads=n_heads, d_head=d_head, n_ctx=n_ctx
+            n_layers, seed, d_vocab=13, n_heads=n_heads, d_head=d_head, n_ctx=n_ctx
         )
         for asked in (model, _with_a_silent_head(model), _with_low_scores(model)):
             expect.close(
                 expect.tensor(answer(asked), head=n_heads),
                 torch.tensor(shared.previous_by_position(asked)),
-                "The weights do not match a softmax by hand, one position after the "
-                "other.",
+                f"In a model of {n_layers} layers the weights do not match a softmax "
+                "by hand, one position after the other.",
             )
     known = expect.tensor(answer(induction_model(9, 19)), head=3)
     expect.true(
@@ -125,8 +129,8 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked position by position for six models, and on a hand-made "
-        "previous-token head. No text is involved: if a head looks back by position, "
-        "its weights say so."
+        "Checked position by position for nine models of one to three layers, and on a "
+        "hand-made previous-token head. No text is involved: if a head looks back by "
+        "position, its weights say so."
     ),
 )

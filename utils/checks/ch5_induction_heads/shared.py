@@ -1,14 +1,18 @@
 """Chapter 5: what several of its judges need."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from utils.checks import Wrong, expect
 from utils.models.handmade import (
     model_from_weights,
+    random_model,
 )
 
 __all__ = [
+    "TWO_LAYERS",
     "all_kinds_of_repeats",
     "as_weights",
     "built",
@@ -31,10 +35,17 @@ __all__ = [
     "raw_matching_table",
     "rest",
     "rows",
+    "scores_two_layers",
     "share_of",
     "two_heads",
     "written",
 ]
+
+
+TWO_LAYERS = (
+    "You score two layers. A model may have one layer or three, and each of its heads "
+    "gets a score: `model.cfg.n_layers` says how many layers there are."
+)
 
 
 def rows(d_vocab: int, span: int, copies: int, batch: int = 2, seed: int = 0) -> Tensor:
@@ -91,6 +102,18 @@ def per_head(model, numbers: dict) -> Tensor:
     """Numbers by (layer, head) as [layer, head]."""
     layers, heads = range(model.cfg.n_layers), range(model.cfg.n_heads)
     return torch.tensor([[float(numbers[i, j]) for j in heads] for i in layers])
+
+
+def scores_two_layers(score) -> Callable[[Callable], bool]:
+    """Whether an answer gives the scores of the first two of three layers."""
+
+    def matches(answer) -> bool:
+        model, tokens = random_model(3, 5, d_vocab=13), rows(13, 3, 2)
+        found = torch.as_tensor(answer(model, tokens)).double()
+        right = score(model, tokens)[:2].double()
+        return found.shape == right.shape and torch.allclose(found, right, atol=1e-4)
+
+    return matches
 
 
 def patterns(model, tokens: Tensor) -> Tensor:
