@@ -401,6 +401,17 @@ def test_paths_carry_marks_for_points_in_time():
         figures.paths({"two": runs["two"]}, torch.arange(4))
 
 
+def test_bars_that_are_no_tokens_are_not_called_so():
+    values = torch.tensor([0.5, -2.0]).numpy()
+    fig = figures.token_bars(["0.1", "0.2"], values, "score", "Lead", bars="writer")
+    said = figures.describe(fig)
+    assert "2 writers, score from -2 to 0.5" in said and said.endswith("at 0.2.")
+    assert "token" not in said and fig.layout.xaxis.title.text == "writer"
+    assert "position 1" in figures.describe(
+        figures.token_bars(["a", "b"], values, "loss", "Loss")
+    )
+
+
 def test_top_tokens_are_in_order():
     fig = figures.top_tokens(
         [" a", "b", "\n", "d"], torch.tensor([0.1, 0.2, 0.6, 0.1]), k=2

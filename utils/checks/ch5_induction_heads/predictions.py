@@ -71,7 +71,7 @@ PREDICTIONS = (
         ),
         choices=(
             Choice(
-                "As on tokens it did see repeated, or nearly.",
+                "As well as on tokens that it did see repeated, or nearly so.",
                 "It would, if these tokens were like all others to the heads. But text "
                 "alone has shaped their vectors, and most guesses are wrong.",
             ),

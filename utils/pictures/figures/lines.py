@@ -114,23 +114,31 @@ def top_tokens(
 
 
 def token_bars(
-    tokens: Sequence[str], values: np.ndarray, value_title: str, title: str
+    tokens: Sequence[str],
+    values: np.ndarray,
+    value_title: str,
+    title: str,
+    *,
+    bars: str = "token",
 ) -> go.Figure:
-    """One bar per token of a text, in the order of the text."""
+    """One bar per token of a text, in the order of the text.
+
+    `bars` says what one bar is if it is no token: it names the axis.
+    """
     names = need_labels(tokens, len(values), "The token axis")
     colors = [PALETTE[1] if value < 0 else PALETTE[0] for value in values]
-    bars = go.Bar(
+    drawn = go.Bar(
         x=list(range(len(names))), y=as_list(values), marker={"color": colors}
     )
-    fig = OfflineFigure(bars)
+    fig = OfflineFigure(drawn)
     fig.update_xaxes(label_axis(names, tickangle=-90))
     place = extreme(values)[0]
     sentence = (
-        f"{title}: {len(names)} tokens, {value_title} from {values.min():.3g} to "
+        f"{title}: {len(names)} {bars}s, {value_title} from {values.min():.3g} to "
         f"{values.max():.3g}; the largest in size is {values[place]:.3g}, at "
-        f"{names[place]} (position {place})."
+        f"{names[place]}" + (f" (position {place})." if bars == "token" else ".")
     )
-    return finish(fig, title, "token", value_title, sentence, 360)
+    return finish(fig, title, bars, value_title, sentence, 360)
 
 
 def loss_by_position(
