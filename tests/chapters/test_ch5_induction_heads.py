@@ -33,6 +33,7 @@ from solutions.ch5_induction_heads import (
     same_matching_score,
 )
 from utils.exercises.engine import run_check
+from utils.models.attention_only import load_model
 from utils.models.handmade import (
     decoy_model,
     induction_model,
@@ -524,6 +525,21 @@ def test_bounds_of_the_prose():
     assert round(math.log(4096), 1) == 8.3
     assert round(math.log(64), 1) == 4.2
     assert round(math.lgamma(65) / 64, 1) == 3.2
+
+
+@pytest.mark.slow
+def test_the_first_head_moves_an_identity_and_no_prediction():
+    """Section 5: of both heads only the second raises the right token's logit."""
+    model = load_model("two_layer")
+    rows = repeated_tokens(4096, 32, batch=4, seed=32)
+    prev = (0, previous_token_score(model, rows)[0].argmax().item())
+    scores = prefix_matching_score(model, rows)
+    induction = [(1, head) for head in range(8) if scores[1, head] > 0.5]
+    raised = [logit_effect(model, rows, *p)[:, 33:].mean() for p in (prev, *induction)]
+    assert len(raised) > 1 and min(raised[1:]) > 10 * raised[0]
+    read = {way: model.all_composition_scores(way).scores[prev] for way in "QKV"}
+    for place in induction[:1]:
+        assert read["K"][place] > 5 * max(read["Q"][place], read["V"][place])
 
 
 def test_rotated_rows_are_orthonormal():
