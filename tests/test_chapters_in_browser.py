@@ -6,6 +6,7 @@ One server serves all of them. Chapters run as shipped, with their trainings cut
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -27,6 +28,8 @@ DRAWN = """plots => plots.map(plot => {
     return shapes.filter(s => s.getBoundingClientRect().width > 0
         || s.getBoundingClientRect().height > 0).length;
 })"""
+# What JupyterLab's extension for widgets writes in the place of one.
+LOADING, LOST = "Loading widget...", "Error displaying widget"
 HACK = "window.hacked=1"
 HOSTILE = [
     "</script>",
@@ -72,6 +75,14 @@ def write_notebook(path: Path, sources: list[str]) -> None:
 # --- the chapters --------------------------------------------------------------------
 
 
+def test_the_words_for_a_missing_widget_are_those_of_the_extension():
+    """Or `check_widgets` would look for something that is never written."""
+    share = Path(sys.prefix) / "share" / "jupyter" / "labextensions"
+    scripts = (share / "@jupyter-widgets" / "jupyterlab-manager").rglob("*.js")
+    text = " ".join(path.read_text("utf-8", "replace") for path in scripts)
+    assert LOADING in text and LOST in text
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     address, folder = server
@@ -82,8 +93,10 @@ def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     assert browser.errors(page) == []
     check_figures(page)
     check_views(page)
-    check_explorers(page)
     cells = nbformat.read(chapter, as_version=4).cells
+    check_widgets(page)
+    check_explorers(page)
+    check_live(page, cells)
     names = exercise_names(chapter)
     by_keys_alone(page, cells, chapter.stem, names[0])
     by_mouse(page, cells, chapter.stem, names[-1])
@@ -109,6 +122,25 @@ def check_views(page) -> None:
     wait_until(page, lambda: live.count() == views.count(), "attention views are live")
     empty = "views => views.filter(v => v.getBoundingClientRect().height < 20).length"
     wait_until(page, lambda: live.evaluate_all(empty) == 0, "no view is empty")
+
+
+def check_widgets(page) -> None:
+    """What is a widget is shown as one: none is still loading, and none was lost."""
+    outputs = page.locator(".jp-Notebook .jp-OutputArea-output")
+    loading = outputs.filter(has_text=LOADING)
+    wait_until(page, lambda: loading.count() == 0, "no widget is loading any more")
+    assert outputs.filter(has_text=LOST).all_inner_texts() == []
+
+
+def check_live(page, cells: list) -> None:
+    """Each cell that makes an explorer shows it in place of the still picture."""
+    for index, cell in enumerate(cells):
+        if "from utils.widgets import" in cell.source:
+            shown = browser.cell_at(page, index)
+            live = shown.locator(".widget-vbox [role=group]").first
+            assert len(live.inner_text()) > 30, f"cell {cell.id} shows no live page"
+            for still in shown.locator('[id^="course-still-"]').all():
+                assert not still.is_visible(), f"cell {cell.id} shows its still picture"
 
 
 def check_explorers(page) -> None:

@@ -1,7 +1,7 @@
 """Wrong answers that once passed a check, one file a chapter."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch
@@ -9,12 +9,22 @@ import torch
 __all__ = ["changed", "running_first"]
 
 
-def changed(chapter: ModuleType, name: str, right: str, wrong: str):
-    """The solution of an exercise with one piece of its source replaced."""
+def changed(
+    chapter: ModuleType,
+    name: str,
+    right: str | Sequence[str],
+    wrong: str | Sequence[str],
+):
+    """The solution of an exercise with one piece of its source replaced, or several."""
     source = inspect.getsource(getattr(chapter, name))
-    assert source.count(right) == 1, f"{name} no longer holds {right!r} once"
+    pairs = (
+        [(right, wrong)] if isinstance(right, str) else zip(right, wrong, strict=True)
+    )
+    for old, new in pairs:
+        assert source.count(old) == 1, f"{name} no longer holds {old!r} once"
+        source = source.replace(old, new)
     namespace = dict(vars(chapter))
-    exec(compile(source.replace(right, wrong), f"<{name}>", "exec"), namespace)
+    exec(compile(source, f"<{name}>", "exec"), namespace)
     return namespace[name]
 
 

@@ -137,6 +137,10 @@ def weight_into_layer_0(model, from_head, to_head, input):
     return chapter.virtual_weight(model, from_head, (0, to_head[1]), input)
 
 
+def weight_from_layer_0(model, from_head, to_head, input):
+    return chapter.virtual_weight(model, (0, from_head[1]), to_head, input)
+
+
 def weight_of_values(model, from_head, to_head, input):
     return chapter.virtual_weight(model, from_head, to_head, "v")
 
@@ -149,6 +153,7 @@ NAMED = {
     parts_with_places: ("decompose_residual", "positions in the embedding"),
     product_of_both_transposed: ("head_as_tensor_product", "both transposed"),
     weight_into_layer_0: ("virtual_weight", "always layer 0"),
+    weight_from_layer_0: ("virtual_weight", "always from layer 0"),
     weight_of_values: ("virtual_weight", "always the value"),
     weight_of_queries: ("virtual_weight", "always the query"),
 }

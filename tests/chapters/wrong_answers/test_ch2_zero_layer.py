@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+import solutions.ch2_zero_layer as chapter
+from tests.chapters.wrong_answers import changed
 from utils.exercises.engine import run_check
 
 
@@ -167,3 +169,16 @@ def test_the_row_of_the_start_token_is_told_so():
         return list(zip(words, best.tolist(), strict=True))
 
     assert run_check("top_bigrams", top_bigrams).mistake == "the start token"
+
+
+@pytest.mark.parametrize(
+    ("right", "mistake"),
+    [
+        ("(before - discount).clamp(min=0)", "P1 below zero"),
+        ("(counts[v, w] - discount).clamp(min=0)", "below zero"),
+    ],
+)
+def test_a_discount_that_does_not_stop_at_zero_is_told_where(right, mistake):
+    wrong = right.removesuffix(".clamp(min=0)")
+    answer = changed(chapter, "kneser_ney_loss", right, wrong)
+    assert run_check("kneser_ney_loss", answer).mistake == mistake

@@ -62,6 +62,47 @@ ONCE_PASSED = {
 }
 
 
+BEFORE = "before = torch.arange(tokens.shape[1]) < places[:, None]"
+SEEN = "seen = torch.ones_like(scores[0]).tril()\n    seen[:, 0] = 0"
+HEADS = "head_outputs(model, tokens, layer=0),"
+MOVED = """einsum(
+        model.run_with_cache(tokens)[1]["pattern", 0],
+        model.W_E[tokens] + model.W_pos[: tokens.shape[1]], model.W_V[0], model.W_O[0],
+        "b h q k, b k m, h m d, h d n -> b q h n"),"""
+DIRECT = "direct = model.W_E[tokens] @ model.W_U"
+PLACED = "direct = (model.W_E[tokens] + model.W_pos[: tokens.shape[1]]) @ model.W_U"
+# (exercise, the changes to its solution, the name of the mistake)
+HAD_NO_NAME = {
+    "places + 1 given to all": (
+        "source_token_effect",
+        [(BEFORE, f"places = places + 1\n    {BEFORE}")],
+        "everything one place later",
+    ),
+    "no mask and key 0": (
+        "positional_share",
+        [(SEEN, "seen = torch.ones_like(scores[0])")],
+        "all keys counted",
+    ),
+    "positions in the stream": (
+        "one_layer_path_terms",
+        [(HEADS, MOVED), (DIRECT, PLACED)],
+        "positions everywhere",
+    ),
+    "positions in the values": (
+        "one_layer_path_terms",
+        [(HEADS, MOVED)],
+        "positions in the values",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HAD_NO_NAME)
+def test_mistakes_that_had_no_name(case):
+    name, changes, mistake = HAD_NO_NAME[case]
+    result = run_check(name, changed(chapter, name, *zip(*changes, strict=True)))
+    assert (result.status, result.mistake) == ("failed", mistake)
+
+
 @pytest.mark.parametrize("case", ONCE_PASSED)
 def test_wrong_answers_that_passed_before(case):
     name, right, wrong, mistake = ONCE_PASSED[case]

@@ -89,6 +89,10 @@ def weight_into_layer_0(model, from_head, to_head, input):
     return _ov(model, from_head) @ _reader(model, (0, to_head[1]), input)
 
 
+def weight_from_layer_0(model, from_head, to_head, input):
+    return _ov(model, (0, from_head[1])) @ _reader(model, to_head, input)
+
+
 def weight_q_for_k(model, from_head, to_head, input):
     other = {"q": "k", "k": "q", "v": "v"}[input]
     return _ov(model, from_head) @ _reader(model, to_head, other)
@@ -155,6 +159,13 @@ CHECK = Check(
             "You took the reading matrix from layer 0. It belongs to `to_head`, whose "
             "layer is its first number.",
             weight_into_layer_0,
+        ),
+        Mistake(
+            "always from layer 0",
+            "You took the W_OV of the earlier head from layer 0. It belongs to "
+            "`from_head`, whose layer is its first number: any layer before the later "
+            "head's can write to it.",
+            weight_from_layer_0,
         ),
         Mistake(
             "Q and K exchanged",

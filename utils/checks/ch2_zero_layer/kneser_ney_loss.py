@@ -12,6 +12,7 @@ __all__ = ["CHECK"]
 
 TRAIN_TEXT = [[0, 3, 1, 3, 1, 2, 5], [0, 1, 3, 3, 2, 5, 2], [0, 4, 3, 1, 2, 3, 1]]
 SEEN_TEXT = [[0, 3, 1, 2, 5], [0, 4, 3, 2, 1]]
+NEW_WORD_TEXT = [[0, 3, 1, 2, 6], [0, 4, 3, 2, 1]]
 HELDOUT_TEXT = [[0, 3, 1, 2, 5], [0, 6, 3, 4, 1]]
 OTHER_TRAIN = [[0, 8, 2, 8, 2, 8], [0, 2, 7, 7, 8, 4]]
 OTHER_HELDOUT = [[0, 2, 8, 7, 5, 8, 2, 1]]
@@ -21,6 +22,8 @@ def judge_kneser_ney_loss(answer) -> None:
     cases = (
         # First without a token that training never saw: no loss is infinite.
         (TRAIN_TEXT, SEEN_TEXT, 8, 0.75),
+        # Then with one at the end only, where nothing follows it.
+        (TRAIN_TEXT, NEW_WORD_TEXT, 8, 0.75),
         (TRAIN_TEXT, HELDOUT_TEXT, 8, 0.75),
         (TRAIN_TEXT, HELDOUT_TEXT, 10, 0.4),
         (OTHER_TRAIN, OTHER_HELDOUT, 11, 0.9),
@@ -64,6 +67,7 @@ def _kneser_ney(
     base="spread",
     freed=True,
     clamped=True,
+    word_clamped=True,
     raw=False,
     total=None,
 ) -> float:
@@ -71,7 +75,9 @@ def _kneser_ney(
     counts = shared.counts(train, d_vocab)
     before = (counts > 0).sum(0).float() if base == "spread" else counts.sum(0)
     reserved = discount * (before > 0).sum() / before.sum()
-    p_word = (before - discount).clamp(min=0) / before.sum() + reserved / d_vocab
+    left = before - discount
+    left = left.clamp(min=0) if word_clamped else left
+    p_word = left / before.sum() + reserved / d_vocab
     v, w = heldout[:, :-1].flatten(), heldout[:, 1:].flatten()
     total = counts.sum(1)[v] if total is None else total[v]
     if raw:
@@ -110,6 +116,10 @@ def kn_without_fallback(train, heldout, d_vocab, discount=0.75):
     followed = counts.sum(1)[heldout[:, :-1]].min() > 0
     loss = _kneser_ney(train, heldout, d_vocab, discount)
     return loss if followed else math.nan
+
+
+def kn_word_without_clamp(train, heldout, d_vocab, discount=0.75):
+    return _kneser_ney(train, heldout, d_vocab, discount, word_clamped=False)
 
 
 def kn_raw_below(train, heldout, d_vocab, discount=0.75):
@@ -200,6 +210,13 @@ CHECK = Check(
             "You take the discount off pairs that were never counted too, so their "
             "count falls below 0. max(c(v, w) - D, 0) stops there.",
             kn_without_clamp,
+        ),
+        Mistake(
+            "P1 below zero",
+            "In P1 you take the discount off tokens that came after no token at all. "
+            "Their share falls below 0, and its logarithm is no number. max(n(w) - D, "
+            "0) stops there, as for the pairs.",
+            kn_word_without_clamp,
         ),
         Mistake(
             "fixed discount",

@@ -76,6 +76,27 @@ def terms_with_positions(model, tokens):
     return torch.cat([(placed @ model.W_U)[None], terms[1:]])
 
 
+def _placed_heads(model, tokens) -> Tensor:
+    """The heads' paths where values are read from the stream plus positions."""
+    _, cache = model.run_with_cache(tokens)
+    mixed = (
+        cache["pattern", 0]
+        @ (model.W_E[tokens] + model.W_pos[: tokens.shape[1]])[:, None]
+    )
+    heads = mixed @ model.W_V[0] @ model.W_O[0] @ model.W_U
+    return heads.transpose(0, 1)
+
+
+def terms_with_positions_everywhere(model, tokens):
+    return torch.cat(
+        [terms_with_positions(model, tokens)[:1], _placed_heads(model, tokens)]
+    )
+
+
+def terms_with_placed_values(model, tokens):
+    return torch.cat([_terms(model, tokens)[:1], _placed_heads(model, tokens)])
+
+
 def terms_final_stream_first(model, tokens):
     terms = _terms(model, tokens)
     return torch.cat([terms.sum(0, keepdim=True), terms[1:]])
@@ -134,6 +155,19 @@ CHECK = Check(
             "Your direct path has position vectors in it. In this model they never "
             "enter the stream, so the direct path depends on the token only.",
             terms_with_positions,
+        ),
+        Mistake(
+            "positions everywhere",
+            "You added the position vectors to the stream, so the direct path and what "
+            "the heads move hold them too. In this model only W_Q and W_K read them: "
+            "they shape the pattern and go nowhere else.",
+            terms_with_positions_everywhere,
+        ),
+        Mistake(
+            "positions in the values",
+            "Your heads move position vectors as well. In this model values are made "
+            "from the token alone; only W_Q and W_K read positions.",
+            terms_with_placed_values,
         ),
         Mistake(
             "final stream as direct path",

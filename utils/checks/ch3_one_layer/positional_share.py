@@ -70,17 +70,22 @@ def _hooked(model, tokens, layer, head, name="hook_attn_scores") -> Tensor:
     return shared.seen(model, tokens, f"blocks.{layer}.attn.{name}")[:, head]
 
 
-def share_unmasked(model, tokens, layer, head):
+def share_unmasked(model, tokens, layer, head, first_key=1):
     stream = model.W_E[tokens] if layer == 0 else None
     if stream is None:
         name = f"blocks.{layer - 1}.hook_resid_post"
         stream = shared.seen(model, tokens, name).float()
     placed = stream + model.W_pos[: tokens.shape[1]]
     query, key = placed @ model.W_Q[layer, head], placed @ model.W_K[layer, head]
-    scores = (query @ key.transpose(-2, -1))[:, :, 1:] / model.cfg.d_head**0.5
+    scores = query @ key.transpose(-2, -1) / model.cfg.d_head**0.5
+    scores = scores[:, :, first_key:]
     centred = scores - scores.mean(-1, keepdim=True)
     explained = centred.mean(0).pow(2).sum() * len(tokens)
     return (explained / centred.pow(2).sum()).item()
+
+
+def share_of_all(model, tokens, layer, head):
+    return share_unmasked(model, tokens, layer, head, first_key=0)
 
 
 def share_not_centred(model, tokens, layer, head):
@@ -137,6 +142,13 @@ CHECK = Check(
                 "seen = torch.ones_like(scores[0]).tril()",
                 "seen = torch.ones_like(scores[0])",
             ),
+        ),
+        Mistake(
+            "all keys counted",
+            "You counted all keys: those after the query, which it does not see, and "
+            "key 0, where the same token stands in every text. Leave both out of the "
+            "mean and of both sums of squares.",
+            share_of_all,
         ),
         Mistake(
             "one mean for all",

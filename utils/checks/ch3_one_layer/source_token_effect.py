@@ -120,6 +120,11 @@ def effect_one_later(model, tokens, places, source, out, replacement):
     return one - two
 
 
+def effect_all_one_later(model, tokens, places, source, out, replacement):
+    later = (places + 1).clamp(max=tokens.shape[1] - 1)
+    return _effect(model, tokens, later, source, out, replacement)
+
+
 def effect_at_the_end(model, tokens, places, source, out, replacement):
     ends = torch.full_like(places, tokens.shape[1] - 1)
     before = torch.arange(tokens.shape[1]) < places[:, None]
@@ -187,6 +192,13 @@ CHECK = Check(
             "You read the prediction at `places + 1`. The logits at the destination "
             "already predict what follows it: read them at `places`.",
             effect_one_later,
+        ),
+        Mistake(
+            "everything one place later",
+            "You went one place too far with both: what is replaced and where the "
+            "prediction is read. The destination stands at `places` itself; it is not "
+            "replaced, and its logits already predict what follows.",
+            effect_all_one_later,
         ),
         Mistake(
             "end of the row",
