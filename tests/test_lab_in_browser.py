@@ -1,6 +1,7 @@
 """JupyterLab as `lab` starts it, seen by a real browser."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -43,13 +44,22 @@ NOTEBOOK = {
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """JupyterLab, dark, on a folder of this test; yields its address."""
+    """JupyterLab, dark, on a folder of this test, with a site; yields its address."""
     monkeypatch.setattr(lab, "CHAPTERS", tmp_path / "chapters")
     monkeypatch.setattr(lab, "COPIES", tmp_path / "my_chapters")
     lab.CHAPTERS.mkdir()
     (lab.CHAPTERS / "ch2_zero_layer.ipynb").write_text(json.dumps(NOTEBOOK))
     shutil.copy(GLOSSARY, lab.CHAPTERS)
     lab.lay_missing()
+    site = tmp_path / "site" / lab.FIRST_PAGE.relative_to(lab.FOLDER)
+    site.parent.mkdir(parents=True)
+    site.write_text('<p>Closed</p><script src="open.js"></script>')
+    site.with_name("open.js").write_text('document.body.textContent = "Open"')
+    monkeypatch.setattr(lab, "FIRST_PAGE", site)
+    own = [word for word in lab.SETTINGS if "extra_static_paths" not in word]
+    own.append(f"--ServerApp.extra_static_paths={tmp_path / 'site'}")
+    monkeypatch.setattr(lab, "SETTINGS", tuple(own))
+    lab.lay_site_link(tmp_path)
     monkeypatch.delenv("JUPYTER_PATH", raising=False)  # a new process, no warm kernel
     with browser.jupyter(lab.COPIES, tmp_path, DARK) as address:
         yield address
@@ -71,6 +81,29 @@ def test_lab_opens_the_chapter_and_asks_nobody(server, page):
     command = lab.jupyter_command(lab.chapters()[0], [])
     assert "--LabApp.news_url=None" in command
     assert sys.executable == command[0]
+
+
+def test_a_button_and_the_help_menu_lead_to_the_site(server, page):
+    browser.open_notebook(page, server, "ch2_zero_layer.ipynb")
+    page.context.route(re.compile("^(?!http://127)"), lambda route: route.abort())
+    # The toolbar's own buttons are still there.
+    page.locator(".jp-NotebookPanel-toolbar [data-jp-item-name=run]").wait_for()
+    for opens in (_by_button, _by_menu):
+        with page.context.expect_page() as opened:
+            opens(page)
+        opened.value.wait_for_load_state()
+        assert opened.value.url == server + lab.SITE
+        assert opened.value.inner_text("body") == "Open"
+    assert browser.outside_requests(page, server) == []
+
+
+def _by_button(page) -> None:
+    page.get_by_role("button", name="Course site").click()
+
+
+def _by_menu(page) -> None:
+    page.get_by_role("menuitem", name="Help", exact=True).click()
+    page.get_by_text("Course site, to search").click()
 
 
 def test_a_term_leads_to_its_entry_and_symbols_have_the_dark_colour(server, page):

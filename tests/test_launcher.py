@@ -517,6 +517,7 @@ def opened(own_lab, monkeypatch):
         )
         monkeypatch.setattr(lab, "switch_off_news", lambda prefix: None)
         monkeypatch.setattr(lab, "lay_styles", lambda folder: None)
+        monkeypatch.setattr(lab, "lay_site_link", lambda prefix: None)
         lab.main(list(words))
         command = commands[0]
         url = next(word for word in command if "default_url" in word)

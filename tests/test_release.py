@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -199,6 +200,24 @@ def test_wheel_and_clone_hold_the_same_files(clone, wheel):
     assert about.get_payload(decode=True).decode().strip() == README.strip()
     assert about["License-Expression"] == " AND ".join(CITATION["license"])
     assert len(about.get_all("Requires-Dist")) == len(PROJECT["dependencies"])
+
+
+@pytest.mark.slow
+def test_the_source_archive_holds_all_of_the_wheel(clone, wheel, tmp_path):
+    code = "import sys\nfrom setuptools.build_meta import build_sdist as build\n"
+    command = [sys.executable, "-c", code + "build(sys.argv[1])", str(tmp_path)]
+    subprocess.run(command, cwd=clone, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        held = {m.name.partition("/")[2]: m.size for m in archive if m.isfile()}
+    assert {"README.md", "LICENSE", "pyproject.toml"} < held.keys()
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {
+            each.filename: each.file_size
+            for each in archive.infolist()
+            if ".dist-info/" not in each.filename
+        }
+    assert len(packed) > 300 and packed.items() <= held.items()
 
 
 def editable(clone: Path, folder: Path) -> Path:

@@ -328,8 +328,20 @@ def test_lab_shows_the_way_to_a_built_site(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lab, "COPIES", tmp_path / "my_chapters")
     monkeypatch.setattr(lab, "FIRST_PAGE", tmp_path / "index.html")
     monkeypatch.setattr(environment, "run_child", lambda *_: 0)
+    monkeypatch.setattr(lab.sys, "prefix", str(tmp_path))
+    link = tmp_path / "etc/jupyter/labconfig/default_setting_overrides.d/course.json"
     lab.main([])
-    assert "look things up" not in capsys.readouterr().out
+    assert "look things up" not in capsys.readouterr().out and not link.exists()
     (tmp_path / "index.html").write_text("x")
     lab.main([])
     assert (tmp_path / "index.html").as_uri() in capsys.readouterr().out
+    assert link.read_text().count(f'"url": "{lab.SITE}"') == 2
+    (tmp_path / "index.html").unlink()
+    lab.main([])
+    assert not link.exists()
+
+
+def test_the_server_of_lab_has_the_site():
+    [setting] = [word for word in lab.SETTINGS if "extra_static_paths" in word]
+    folder = setting.partition("=")[2]
+    assert folder + lab.SITE.removeprefix("/static") == site.FIRST_PAGE.as_posix()

@@ -2,7 +2,8 @@
 
 Called by `utils/__main__.py`. Chapters are copied into git-ignored `my_chapters/`, so
 that an update of the course never collides with someone's answers. The glossary, which
-their links lead to, is laid beside them.
+their links lead to, is laid beside them. Where the site is built, the same server shows
+it, and JupyterLab has a button for it.
 """
 
 import importlib.util
@@ -15,16 +16,18 @@ from pathlib import Path
 
 from utils.launcher import environment
 from utils.launcher.environment import ROOT, Problem
-from utils.launcher.site import FIRST_PAGE
+from utils.launcher.site import FIRST_PAGE, FOLDER
 
 __all__ = [
     "SETTINGS",
+    "SITE",
     "chapters",
     "find_chapter",
     "fresh",
     "jupyter_command",
     "last_changed",
     "lay_missing",
+    "lay_site_link",
     "lay_styles",
     "main",
     "static_files",
@@ -36,10 +39,13 @@ COPIES = ROOT / "my_chapters"
 GLOSSARY = "GLOSSARY.md"
 STYLES = ROOT / "utils" / "assets" / "lab" / "custom.css"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
-# The course's colours in formulas; and JupyterLab asks nobody outside for news or for a
-# newer version of itself.
+# Where the server of `lab` shows the site's first page, if there is one.
+SITE = f"/static/{FIRST_PAGE.relative_to(FOLDER).as_posix()}"
+# The course's colours in formulas, and the site; and JupyterLab asks nobody outside for
+# news or for a newer version of itself.
 SETTINGS = (
     "--LabApp.custom_css=True",
+    f"--ServerApp.extra_static_paths={FOLDER}",
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
 )
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> int:
     if laid:
         print("Laid into my_chapters: " + ", ".join(path.stem for path in laid))
     if FIRST_PAGE.exists():
-        print(f"To look things up: {FIRST_PAGE.as_uri()}")
+        print(f"To look things up: {FIRST_PAGE.as_uri()}, or the button Course site")
     foreign = environment.foreign_package(COPIES)
     if foreign is not None:
         raise Problem(
@@ -70,6 +76,7 @@ def main(argv: list[str]) -> int:
         )
     switch_off_news(Path(sys.prefix))
     lay_styles(static_files())
+    lay_site_link(Path(sys.prefix))
     return environment.run_child(
         jupyter_command(chapter or last_changed(), rest),
         environment.child_environment(),
@@ -218,3 +225,33 @@ def lay_styles(folder: Path) -> None:
     if not target.exists() or target.read_bytes() != STYLES.read_bytes():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(STYLES, target)
+
+
+def lay_site_link(prefix: Path, address: str = SITE) -> None:
+    """Give notebooks and the Help menu a link to the site; none where it is not built.
+
+    JupyterLab reads such settings from `prefix`/etc/jupyter when a page opens.
+    `address` is where the server has the site's first page.
+    """
+    place = prefix / "etc" / "jupyter" / "labconfig"
+    place = place / "default_setting_overrides.d" / "course.json"
+    if not FIRST_PAGE.exists():
+        place.unlink(missing_ok=True)
+        return
+    words = {"url": address, "text": "Course site, to search", "newBrowserTab": True}
+    opens = {"command": "help:open", "args": words}
+    caption = "All chapters, functions and rows of the papers, to search (a new tab)"
+    button = {
+        "name": "course-site",
+        "label": "Course site",
+        "caption": caption,
+        "icon": "ui-components:search",
+        "rank": 50,
+    }
+    menu = {"id": "jp-mainmenu-help", "items": [{**opens, "rank": 0.5}]}
+    settings = {
+        "@jupyterlab/notebook-extension:panel": {"toolbar": [{**opens, **button}]},
+        "@jupyterlab/mainmenu-extension:plugin": {"menus": [menu]},
+    }
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(settings, indent=1))

@@ -17,7 +17,7 @@ from pathlib import Path
 from utils.launcher import environment
 from utils.launcher.environment import ROOT, Problem
 
-__all__ = ["FIRST_PAGE", "main"]
+__all__ = ["FIRST_PAGE", "FOLDER", "main"]
 
 FOLDER = ROOT / ".site"
 FIRST_PAGE = FOLDER / "html" / "index.html"

@@ -43,6 +43,31 @@ function addKeys(box) {
   }
 }
 
+// circuitsvis writes white on whatever colour a head or a token has. Of black and white,
+// one always has a contrast of 4.5 or more.
+function light(color) {
+  const parts = color.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+  const [r, g, b] = parts.map((v) =>
+    v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4,
+  );
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+function makeReadable(box) {
+  for (const element of box.querySelectorAll('[style*="background"]')) {
+    if (!element.style.color) continue;
+    const ground = light(getComputedStyle(element).backgroundColor);
+    const ink = ground > 0.179 ? "black" : "white";
+    if (element.style.color !== ink) element.style.color = ink;
+  }
+}
+
+function keepReadable(box) {
+  makeReadable(box);
+  const changes = { subtree: true, childList: true, attributeFilter: ["style"] };
+  new MutationObserver(() => makeReadable(box)).observe(box, changes);
+}
+
 async function show(place) {
   place.dataset.shown = "waiting";
   const view = JSON.parse(place.dataset.courseView);
@@ -56,6 +81,7 @@ async function show(place) {
   place.replaceChildren(box);
   const { CircuitsVis } = window;
   CircuitsVis.render(box.id, CircuitsVis[view.component], view.props);
+  keepReadable(box);
   place.dataset.shown = "live";
   setTimeout(() => {
     addKeys(box);
