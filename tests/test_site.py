@@ -149,6 +149,7 @@ def test_prose_keeps_code_and_bold_alone(text, markdown):
 def test_a_fence_is_longer_than_those_inside():
     assert code_block("a\n```\nb").startswith("````python\n")
     assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
+    assert "✓\u00a0yes" in table(["a"], [["✓\u00a0yes"]])
 
 
 def test_links_to_notebooks_become_links_to_pages():

@@ -45,7 +45,8 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     """A pipe table; the cells are Markdown on one line."""
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
-        cells = (" ".join(cell.replace("|", "\\|").split()) for cell in row)
+        # A no-break space stays one.
+        cells = (re.sub(r"[ \t\n]+", " ", cell.replace("|", "\\|")) for cell in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

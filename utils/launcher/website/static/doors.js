@@ -40,6 +40,8 @@
   // Sphinx shows its list from the end.
   const sphinx = Search._performSearch;
   Search._performSearch = (question, ...more) => {
+    // The words of a question in plain words are no marks to put all over a page.
+    localStorage.removeItem("sphinx_highlight_terms");
     const first = ranked(question).map(shown);
     const seen = new Set(first.map(([page, , anchor]) => page + anchor));
     const rest = sphinx(question, ...more).filter((r) => !seen.has(r[0] + r[2]));
