@@ -79,8 +79,8 @@ MEASURE = """() => {
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  // A live figure or view has the colours of the library that draws it.
-  const DRAWN = "svg, script, style, .live, [data-shown='live']";
+  // What is drawn lies on other shapes of the drawing, not on a background.
+  const DRAWN = "svg, script, style, .live";
   const found = {};
   const walker = document.createTreeWalker(
     document.querySelector("article"), NodeFilter.SHOW_TEXT);
@@ -128,15 +128,23 @@ def visit(page: Any, html: Path, names: Iterable[str]) -> list[str]:
     for name in names:
         where[0] = name
         open_page(page, html / f"{name}.html")
-        for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)
-            found += [f"{name}, {scheme}: {fault}" for fault in low_contrast(page)]
+        found += _too_weak(page, name)
         for size in (PHONE, DESK):
             page.set_viewport_size(size)
             found += [f"{name}: {fault}" for fault in sideways(page)]
         _scroll_through(page)
         found += [f"{name}: {fault}" for fault in _not_live(page)]
+        found += _too_weak(page, name)
     return list(dict.fromkeys(found))
+
+
+def _too_weak(page: Any, name: str) -> list[str]:
+    """Weak contrasts of the open page, in both colours, as it stands."""
+    found = []
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found += [f"{name}, {scheme}: {fault}" for fault in low_contrast(page)]
+    return found
 
 
 def _foreign(name: str, url: str) -> list[str]:
