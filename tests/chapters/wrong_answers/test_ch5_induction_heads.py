@@ -355,3 +355,70 @@ def test_a_head_taken_out_of_the_whole_model_is_named_a_total_effect():
 def test_two_layers_taken_for_granted_are_named(case, mistake):
     name, right, wrong = ONCE_PASSED[case]
     assert run_check(name, changed(chapter, name, right, wrong)).mistake == mistake
+
+
+# (exercise, what stands in the solution, what stands in the wrong answer, its mistake)
+NAMED = {
+    "the mean of everything": (
+        "logit_effect",
+        "logits.mean(dim=-1, keepdim=True)",
+        "logits.mean()",
+        "one mean for all",
+    ),
+    "raised among all tokens": (
+        "copying_head_score",
+        "raised.sum().clamp(min=1e-12)",
+        "logits.clamp(min=0).sum().clamp(min=1e-12)",
+        "among all tokens",
+    ),
+    "0 divided by 0, raised": (
+        "copying_head_score",
+        "raised.sum().clamp(min=1e-12)",
+        "raised.sum()",
+        "nothing raised",
+    ),
+    "0 divided by 0, eigenvalues": (
+        "same_matching_score",
+        "eigenvalues.abs().sum().clamp(min=1e-12)",
+        "eigenvalues.abs().sum()",
+        "nothing to divide by",
+    ),
+    "scores that nobody scaled": (
+        "build_induction_model",
+        "W_QK * d_model**0.5",
+        "W_QK",
+        "not scaled",
+    ),
+    "scores that nobody scaled, and sharper heads": (
+        "build_induction_model",
+        "W_QK * d_model**0.5",
+        "1.3 * W_QK",
+        "not scaled",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_wrong_answers_that_are_named(case):
+    name, right, wrong, mistake = NAMED[case]
+    assert run_check(name, changed(chapter, name, right, wrong)).mistake == mistake
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (
+            "same_matching_score",
+            "W_K.T @ W_OV.T @ (E.T @ E) @ W_Q",
+            "E @ W_Q @ W_K.T @ W_OV.T @ E.T",
+        ),
+        (
+            "induction_heads_from_weights",
+            "W_O @ (model.W_U @ model.W_E) @ W_V",
+            "model.W_E @ W_V @ W_O @ model.W_U",
+        ),
+    ],
+)
+def test_eigenvalues_that_take_minutes_at_full_size_do_not_pass(name, right, wrong):
+    result = run_check(name, changed(chapter, name, right, wrong))
+    assert result.status == "failed" and "takes minutes" in result.message

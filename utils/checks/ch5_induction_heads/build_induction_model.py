@@ -8,11 +8,34 @@ from utils.checks.ch5_induction_heads import shared
 __all__ = ["CHECK"]
 
 
+SIZES = ((11, 25), (17, 36), (31, 61))
+
+
 def judge_build_induction_model(answer) -> None:
-    for d_vocab, n_ctx in ((11, 25), (17, 36), (31, 61)):
-        model = shared.built(answer(d_vocab, n_ctx), d_vocab, n_ctx, "qk")
-        for tokens, span in shared.all_kinds_of_repeats(d_vocab, n_ctx):
-            shared.expect_continued(model(tokens), tokens, span, least=0.5)
+    for d_vocab, n_ctx in SIZES:
+        _expect_induction(answer(d_vocab, n_ctx), d_vocab, n_ctx)
+
+
+def _expect_induction(weights, d_vocab: int, n_ctx: int) -> None:
+    model = shared.built(weights, d_vocab, n_ctx, "qk")
+    for tokens, span in shared.all_kinds_of_repeats(d_vocab, n_ctx):
+        shared.expect_continued(model(tokens), tokens, span, least=0.5)
+
+
+def model_not_scaled(d_vocab, n_ctx):
+    W_E, _, W_pos, previous, matching = shared.two_heads(d_vocab, n_ctx)
+    weights = shared.as_weights(W_E, W_pos, [previous, matching])
+    return weights | {"W_Q": weights["W_Q"] / W_E.shape[1] ** 0.5}
+
+
+def _only_scale_is_missing(answer) -> bool:
+    """Whether all is right once the queries are sqrt(d_head) times as long."""
+    for d_vocab, n_ctx in SIZES:
+        weights = answer(d_vocab, n_ctx)
+        W_Q = torch.as_tensor(weights["W_Q"])
+        scaled = weights | {"W_Q": W_Q * W_Q.shape[-1] ** 0.5}
+        _expect_induction(scaled, d_vocab, n_ctx)
+    return True
 
 
 def model_of_one_layer(d_vocab, n_ctx):
@@ -81,6 +104,14 @@ CHECK = Check(
                 "build_matching_head(W_E, W_prev),\n        "
                 "build_previous_token_head(W_E, W_pos, W_prev),",
             ),
+        ),
+        Mistake(
+            "not scaled",
+            "Your scores are too small: the model divides them by sqrt(d_head), and "
+            "then the softmax is too flat. With W_Q times sqrt(d_head) all your "
+            "repeats are continued rightly.",
+            model_not_scaled,
+            _only_scale_is_missing,
         ),
         Mistake(
             "W_U reads the previous token",

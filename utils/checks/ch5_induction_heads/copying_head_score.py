@@ -97,6 +97,19 @@ def copying_of_embeddings(model, tokens, layer, head):
     return _share(_raised(model, tokens, layer, head, values=values)[:, 1:, 1:])
 
 
+def copying_among_all_tokens(model, tokens, layer, head):
+    _, cache = model.run_with_cache(tokens)
+    values = cache["v", layer][:, 1:, head]
+    raised = shared.centred(values @ model.W_O[layer, head] @ model.W_U).clamp(min=0)
+    own = raised.gather(-1, tokens[:, 1:, None])
+    return own.sum() / raised.sum().clamp(min=1e-12)
+
+
+def copying_without_zero(model, tokens, layer, head):
+    raised = _raised(model, tokens, layer, head)[:, 1:, 1:]
+    return raised.diagonal(dim1=1, dim2=2).sum() / raised.sum()
+
+
 def copying_mean_of_shares(model, tokens, layer, head):
     raised = _raised(model, tokens, layer, head)[:, 1:, 1:]
     own = raised.diagonal(dim1=1, dim2=2)
@@ -148,6 +161,18 @@ CHECK = Check(
             "You computed values from the embedding alone. In the second layer the "
             "value also holds what the first layer wrote; take it from the cache.",
             copying_of_embeddings,
+        ),
+        Mistake(
+            "among all tokens",
+            "You divide by what every token of the vocabulary is raised by. Keep the "
+            "logits of the row's own tokens first; the score compares these.",
+            copying_among_all_tokens,
+        ),
+        Mistake(
+            "nothing raised",
+            "A head that raises nothing gives you 0 divided by 0, which is nan. Its "
+            "score is 0.",
+            copying_without_zero,
         ),
         Mistake(
             "mean of shares",

@@ -26,6 +26,9 @@ def judge_induction_heads_from_weights(answer) -> None:
     results = [answer(*arguments) for arguments, _, _ in cases]
     for result, (_, wanted, words) in zip(results, cases, strict=True):
         _expect_heads(result, wanted, words)
+    # No head is left out before its scores are looked at.
+    wide = random_model(2, 5, d_vocab=40, d_head=5)
+    shared.expect_small_eigenproblem(answer, wide, -2.0, -math.inf)
 
 
 @cache
@@ -82,10 +85,10 @@ def _cases_at_the_bound() -> list[tuple]:
     short = induction_model(7, 2)
     blind = short.W_Q.clone()
     blind[0] = 0.0
-    words = "two positions, a first layer that looks at both alike and a threshold of"
+    words = "a first layer that gives each of two positions exactly 0.5 and a threshold"
     blind = with_weights(short, {"W_Q": blind})
-    cases.append(((blind, 0.5, -1.0), [], f"{words} 0.5"))
-    cases.append(((blind, 0.4, -1.0), [(1, 2)], f"{words} 0.4"))
+    cases.append(((blind, 0.5, -1.0), [], f"{words} of 0.5, which 0.5 is not above,"))
+    cases.append(((blind, 0.4, -1.0), [(1, 2)], f"{words} of 0.4"))
     return cases
 
 

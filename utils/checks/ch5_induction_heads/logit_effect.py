@@ -44,6 +44,12 @@ def effect_not_centred(model, tokens, layer, head):
     return logits[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]
 
 
+def effect_less_one_mean(model, tokens, layer, head):
+    logits = shared.written(model, tokens, layer, head) @ model.W_U
+    logits = logits - logits.mean()
+    return logits[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]
+
+
 def effect_on_current(model, tokens, layer, head):
     logits = shared.centred(shared.written(model, tokens, layer, head) @ model.W_U)
     return logits.gather(-1, tokens[:, :, None])[:, :-1, 0]
@@ -101,6 +107,12 @@ CHECK = Check(
             "The mean over the vocabulary is still in it. Raising every logit alike "
             "changes no prediction, so subtract it.",
             effect_not_centred,
+        ),
+        Mistake(
+            "one mean for all",
+            "You subtract one mean for all positions and rows. Every position has "
+            "logits of its own: take the mean of the last axis, with `keepdim=True`.",
+            effect_less_one_mean,
         ),
         Mistake(
             "current token",

@@ -153,14 +153,14 @@ CHECK = Check(
         Mistake(
             "duplicate tokens",
             "You measure attention to the earlier copy of the current token itself, "
-            "the stripe at -L on a repeat. That is a duplicate-token head. Induction "
-            "attends to the token **after** it, the stripe at -(L - 1).",
+            "the stripe at -K on a repeat. That is a duplicate-token head. Induction "
+            "attends to the token **after** it, the stripe at -(K - 1).",
             score_of_duplicates,
         ),
         Mistake(
             "as the published sentence says",
             "You measure attention to the token **before** the earlier copy, the "
-            "stripe at -(L + 1). That is what one sentence of the published "
+            "stripe at -(K + 1). That is what one sentence of the published "
             "definition says if read literally, but it is a slip: what is meant is "
             "the token that would come next, one after the copy.",
             score_as_published,

@@ -1,5 +1,7 @@
 """Chapter 5, `same_matching_score`: judge, known mistakes and hints."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,8 @@ def judge_same_matching_score(answer) -> None:
             "A hand-made head that looks for the same scores 1, one that avoids it -1.",
             atol=0.1,
         )
+    wide = random_model(2, 5, d_vocab=40, d_head=5)
+    shared.expect_small_eigenproblem(answer, wide, 1, 0)
 
 
 def _judge_silent_head(answer) -> None:
@@ -82,6 +86,13 @@ def matching_qk_transposed(model, layer, head, prev_head=None):
 def matching_without_first_layer(model, layer, head, prev_head=None):
     E = shared.centred_embedding(model)
     return shared.share_of(E @ shared.qk(model, layer, head) @ E.T)
+
+
+def matching_without_zero(model, layer, head, prev_head=None):
+    E = shared.centred_embedding(model)
+    W_OV = shared.moved(model, _weights_or_one(model, prev_head))
+    table = E @ shared.qk(model, layer, head) @ W_OV.T @ E.T
+    return shared.share_of(table) if table.abs().max() else math.nan
 
 
 def matching_all_heads_alike(model, layer, head, prev_head=None):
@@ -153,6 +164,12 @@ CHECK = Check(
             "that look for duplicates. Induction looks at what the first layer wrote "
             "there.",
             matching_without_first_layer,
+        ),
+        Mistake(
+            "nothing to divide by",
+            "If all eigenvalues are 0 you divide 0 by 0, which is nan. The score is 0 "
+            "then.",
+            matching_without_zero,
         ),
         Mistake(
             "all heads alike",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from utils.checks import Wrong, expect
+from utils.checks.largest import Largest
 from utils.models.handmade import (
     model_from_weights,
     random_model,
@@ -23,6 +24,7 @@ __all__ = [
     "copy_tokens",
     "eigenvalue_share",
     "expect_continued",
+    "expect_small_eigenproblem",
     "frame",
     "from_circuits",
     "losses",
@@ -174,6 +176,19 @@ def matching_table(model, layer: int, head: int, weights: list[float]) -> Tensor
 def eigenvalue_share(table: Tensor) -> float:
     eigenvalues = torch.linalg.eigvals(table)
     return (eigenvalues.sum().real / eigenvalues.abs().sum()).item()
+
+
+def expect_small_eigenproblem(answer, model, *arguments) -> None:
+    """No eigenvalues of a whole table of tokens, which take minutes at full size."""
+    with Largest() as largest:
+        answer(model, *arguments)
+    expect.true(
+        largest.eigen < model.cfg.d_vocab,
+        "The result is right, but you take the eigenvalues of a table of all tokens. "
+        "With 4,096 of them that takes minutes for each head, and the cells below ask "
+        "for many heads. A B and B A have the same eigenvalues but for zeros: begin "
+        "the product at another place, so that it is [d_head, d_head].",
+    )
 
 
 def moved(model, weights: Tensor) -> Tensor:
