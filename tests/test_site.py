@@ -19,6 +19,7 @@ from utils.launcher.website import build, check, execute
 from utils.launcher.website.chapters import chapter_page
 from utils.launcher.website.others import relinked
 from utils.launcher.website.outputs import WIDGET, show_cell
+from utils.launcher.website.reference import picture_of
 from utils.launcher.website.text import code_block, prose, table
 
 pytestmark = needs_tools
@@ -82,6 +83,17 @@ def test_tokens_do_no_harm(html):
 
 def test_an_explorer_names_its_controls(page):
     assert "In the notebook this answers to: Position." in page.outputs["ch2-007"]
+
+
+def test_a_function_has_the_picture_that_is_drawn_with_it(page):
+    [direct] = [each for each in library.functions() if each.name == "direct_path"]
+    # Nothing is drawn after its own cell, so the first cell that has its name counts.
+    assert picture_of(direct, [page]) is None
+    page.code["ch2-005"] = "attention_heads(direct_path(model))"
+    page.code["ch2-004"] = "heat(my_direct_path_s)"
+    assert picture_of(direct, [page]).cell == "ch2-005"
+    page.stem = "ch1_residual_stream"
+    assert picture_of(direct, [page]) is None
 
 
 def test_nobody_s_progress_is_shown(page):

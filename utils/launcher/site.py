@@ -47,6 +47,7 @@ def _build() -> int:
     size = check.size_of(FOLDER / "html") / 1e6
     print(f"Built in {time.monotonic() - start:.0f} s, {size:.0f} MB.")
     print(f"Open it: {first.as_uri()}")
+    print("In notebooks it has a button, Course site, from the next start of lab.")
     return 0
 
 

@@ -41,7 +41,7 @@ class ChapterPage:
     """A chapter's page and what other pages want to know about it.
 
     `outputs` holds HTML by the name of its place, `exercises` the cell of each
-    exercise, `sections` the heading each cell stands under.
+    exercise, `sections` the heading each cell stands under, `code` what a cell runs.
     """
 
     stem: str
@@ -53,6 +53,7 @@ class ChapterPage:
     lost: list[str] = field(default_factory=list)
     exercises: dict[str, str] = field(default_factory=dict)
     sections: dict[str, str] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
 
 
 def chapter_page(stem: str, notebook: Any, stills: Path) -> ChapterPage:
@@ -106,6 +107,7 @@ def _cell(cell: Any, page: ChapterPage, widgets: dict, stills: Path) -> str:
     parts = [place, code_block(cell.source)]
     if OWN_STATE.match(cell.source):
         return "\n\n".join(parts)
+    page.code[cell.id] = cell.source
     shown = show_cell(cell, widgets, stills)
     page.lost += shown.lost
     page.pictures += shown.pictures

@@ -3,6 +3,8 @@
 Called by `build.py`. All of it is read from the code by `utils/launcher/library.py`.
 """
 
+import re
+
 from utils.exercises.sync import solution_source
 from utils.launcher import library
 from utils.launcher.library import Function
@@ -24,11 +26,11 @@ __all__ = ["function_page", "picture_of", "pictured", "reference_pages"]
 
 def reference_pages(chapters: list[ChapterPage]) -> dict[str, str]:
     """Pages by name, "reference" first; `chapters` are those of this site."""
-    by_stem = {page.stem: page for page in chapters}
-    shown = [each for each in library.functions() if each.chapter in by_stem]
+    stems = {page.stem for page in chapters}
+    shown = [each for each in library.functions() if each.chapter in stems]
     pages = {"reference": _list_page(shown, chapters)}
     for each in shown:
-        picture = picture_of(each, by_stem[each.chapter])
+        picture = picture_of(each, chapters)
         pages[f"reference/{each.name}"] = function_page(each, picture)
     return pages
 
@@ -123,8 +125,23 @@ def _doors(each: Function) -> str:
     return "\n".join(lines)
 
 
-def picture_of(each: Function, page: ChapterPage) -> Picture | None:
-    """The first picture after the function's cell, in the same section."""
+def picture_of(each: Function, chapters: list[ChapterPage]) -> Picture | None:
+    """The picture that shows best what a function gives.
+
+    The first after its own cell, in the same section; else the first that a cell with
+    the function in it draws, in its own chapter or a later one.
+    """
+    pages = [page for page in chapters if page.stem >= each.chapter]
+    own = pages[0] if pages and pages[0].stem == each.chapter else None
+    picture = _next_picture(each, own) if own else None
+    named = re.compile(rf"\b{each.name}\(")
+    drawn = (p for page in pages for p in page.pictures)
+    codes = {cell: code for page in pages for cell, code in page.code.items()}
+    called = (p for p in drawn if named.search(codes.get(p.cell, "")))
+    return picture or next(called, None)
+
+
+def _next_picture(each: Function, page: ChapterPage) -> Picture | None:
     if each.cell is None or each.name not in page.exercises:
         return None
     order = list(page.sections)
@@ -142,11 +159,9 @@ def picture_of(each: Function, page: ChapterPage) -> Picture | None:
 
 def pictured(chapters: list[ChapterPage]) -> dict[str, list[str]]:
     """For each picture that a function's page shows, the names of such functions."""
-    by_stem = {page.stem: page for page in chapters}
     found: dict[str, list[str]] = {}
     for each in library.functions():
-        page = by_stem.get(each.chapter)
-        picture = picture_of(each, page) if page else None
+        picture = picture_of(each, chapters)
         if picture is not None:
             found.setdefault(picture.name, []).append(each.name)
     return found
