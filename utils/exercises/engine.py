@@ -26,6 +26,7 @@ from utils.exercises.state import (
     note_solution,
     note_try,
     read_state,
+    where_kept,
 )
 from utils.exercises.stubs import handed_on, read_stub
 from utils.exercises.verdict import CheckResult, run_check
@@ -234,7 +235,8 @@ def progress(chapter: str = "") -> None:
     """Show which exercises are done, of one chapter such as "ch2" or of all.
 
     Beside it stands how long you took, by the minutes of your tries and votes, and how
-    long was planned. A pass is never taken back. Raises ValueError for a chapter that
+    long was planned; below it, in which file that is kept. A pass is never taken back.
+    Raises ValueError for a chapter that
     is not there.
     """
     state = read_state()
@@ -249,14 +251,18 @@ def progress(chapter: str = "") -> None:
         lines.append(f"{stem}: {len(done)} of {len(names)}")
         lines += [f"  {'✓' if name in done else '○'} {name}" for name in names]
         lines += time_lines(stem, state, each=len(chosen) == 1)
-    cards.show(Card("Your progress", code="\n".join(lines)))
+    cards.show(Card("Your progress", code="\n".join([*lines, "", where_kept()])))
 
 
 def main(argv: list[str]) -> int:
     """`python3 -m utils hint NAME | progress [CHAPTER | --forget]`."""
     command, *names = argv
     if argv == ["progress", "--forget"]:
-        gone = [str(path) for path in forget()]
+        try:
+            gone = [str(path) for path in forget()]
+        except OSError as error:
+            print(f"It could not be deleted: {error}.", file=sys.stderr)
+            return 1
         print("Deleted: " + ", ".join(gone) if gone else "There was nothing to delete.")
         return 0
     show = {"hint": hint, "progress": progress}[command]

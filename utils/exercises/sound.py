@@ -6,7 +6,14 @@ one is said in `state.py`.
 
 import re
 
-__all__ = ["MOST_TEXTS", "MOST_TRIES", "looks_like_a_state", "sound_state"]
+__all__ = [
+    "MOST_TEXTS",
+    "MOST_TRIES",
+    "VERSION",
+    "has_oddities",
+    "looks_like_a_state",
+    "sound_state",
+]
 
 VERSION = 3
 KEYS = ("passed", "hints", "predictions")
@@ -21,6 +28,13 @@ def looks_like_a_state(value: object) -> bool:
     return isinstance(value, dict) and any(
         isinstance(value.get(key), dict) for key in (*KEYS, "record")
     )
+
+
+def has_oddities(state: dict) -> bool:
+    """Whether a progress has entries that `sound_state` passes over."""
+    sound = sound_state(state)
+    # The number of the version is this one's from now on, and no oddity.
+    return any(sound[key] != state[key] for key in state if key != "version")
 
 
 def sound_state(state: dict) -> dict:

@@ -33,7 +33,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from utils.exercises.sound import MOST_TEXTS, MOST_TRIES, sound_state
+from utils.exercises.sound import (
+    MOST_TEXTS,
+    MOST_TRIES,
+    VERSION,
+    has_oddities,
+    sound_state,
+)
 from utils.text.whole import write_whole
 
 __all__ = [
@@ -51,6 +57,7 @@ __all__ = [
     "read_state",
     "state_path",
     "update_state",
+    "where_kept",
 ]
 
 DEFAULT = Path(__file__).parents[2] / ".course_progress.json"
@@ -70,6 +77,30 @@ def read_state() -> dict:
     "predictions" (name -> index of the first choice), "record" and "version".
     """
     return _read()[0]
+
+
+def where_kept() -> str:
+    """Where the progress is and what is odd about it, in a sentence or two."""
+    path = state_path()
+    try:
+        state = json.loads(path.read_bytes().decode("utf-8-sig"))
+        newer, odd = sound_state(state)["version"] > VERSION, has_oddities(state)
+    except FileNotFoundError:
+        return f"Nothing is kept yet. It will be in {path}."
+    except OSError as error:
+        return f"{path} cannot be opened ({error.strerror}), so nothing is kept."
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return (
+            f"{path} is damaged. The next check keeps it as {path.name}.damaged and "
+            "begins a new one."
+        )
+    says = f"Kept in {path}, which any editor shows."
+    if newer:
+        says += " A newer version of the course wrote it; what this one does not know "
+        says += "stays there."
+    if odd:
+        says += " Odd entries in it were passed over."
+    return says
 
 
 def update_state(change: Callable[[dict], None]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.checks import chapters
-from utils.exercises.sound import looks_like_a_state, sound_state
+from utils.exercises.sound import has_oddities, looks_like_a_state, sound_state
 
 __all__ = ["Learner", "find_learners", "read_bounded"]
 
@@ -129,9 +129,7 @@ def _read_learner(folder: Path, path: Path) -> Learner | None:
     except (ValueError, RecursionError):
         learner.notes.append("The state is damaged: it is no JSON.")
         return learner
-    # The number of the version is this one's from now on, and no oddity.
-    ours = {key: learner.state[key] for key in found if key in learner.state}
-    if {**ours, "version": 0} != {**found, "version": 0}:
+    if has_oddities(found):
         learner.notes.append("Odd entries of the state were passed over.")
     return learner
 
