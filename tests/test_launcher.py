@@ -421,17 +421,6 @@ def test_works_from_the_chapters_folder(made):
     assert process.returncode == 7, process.stderr
 
 
-@makes_venv
-def test_lab_refuses_a_foreign_utils_beside_the_notebooks(with_lab):
-    start(with_lab, "lab")
-    foreign = with_lab / "my_chapters" / "utils.py"
-    foreign.touch()
-    try:
-        assert "rename" in one_sentence(start(with_lab, "lab"))
-    finally:
-        foreign.unlink()
-
-
 # --- lab ----------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The class report: a made-up class of 24, counted a second time without its code."""
 
 import csv
+import datetime
 import html
 import json
 import os
@@ -14,6 +15,8 @@ import pytest
 from tests.made_class import FORMULA_NAME, HTML_NAME, NAMES, NOW, make_class
 from utils.checks import chapters, exercises_of, find_check, find_prediction
 from utils.launcher import report as command
+from utils.launcher.classroom.asking import guide_questions, questions
+from utils.launcher.classroom.counts import count
 from utils.launcher.classroom.learners import MOST_BYTES, find_learners
 from utils.launcher.report import report
 
@@ -162,12 +165,52 @@ def test_where_the_room_is(made):
 
 def test_questions_come_from_the_room(made):
     page = words((made[2] / "room.html").read_text())
-    ask = page[
-        page.rindex("What to ask next") : page.rindex("Mistakes the checks named")
-    ]
+    ask = page[page.rindex("What to ask next") : page.rindex("Where the room is now")]
     assert "then vote again" in ask
     assert "made this mistake" in ask
     assert "are stuck at" in ask
+
+
+def test_what_to_ask_follows_the_room(tmp_path):
+    """Three of four are at one place now; what they did an hour ago is not asked."""
+    now = NOW.replace(hour=15, minute=0)
+    at = [now - datetime.timedelta(minutes=m) for m in (90, 5, 4, 3)]
+    early, *late = [moment.strftime("%Y-%m-%dT%H:%MZ") for moment in at]
+
+    wrong = int(find_prediction("rank_of_ov").right == 0)
+
+    def tries(moments, mistake):
+        return [{"at": m, "status": "failed", "mistake": mistake} for m in moments]
+
+    for name in ("ada", "ben", "cem", "dia"):
+        exercises = {"ov_matrix": {"tries": tries([early], "transposed")}}
+        if name != "dia":
+            exercises["qk_matrix"] = {"tries": tries(late, "key first")}
+        shown = {"revealed": early} if name != "ada" else {"revealed": None}
+        vote = {"first": {"choice": wrong, "at": early}, **shown}
+        record = {"exercises": exercises, "predictions": {"rank_of_ov": vote}}
+        state = {"predictions": {"rank_of_ov": wrong}, "record": record}
+        (tmp_path / f"{name}.json").write_text(json.dumps(state))
+    learners = find_learners(tmp_path)
+    live = questions(count(learners, now))
+    assert [one.people for one in live] == [3, 3]
+    assert "`qk_matrix`" in live[0].why and "in the last half hour" in live[0].why
+    assert live[0].ask == guide_questions()["qk_matrix", "key first"]
+    assert "3 are stuck at `qk_matrix`, after 3 tries: ada, ben, cem" in live[1].why
+    assert find_check("qk_matrix").hints[0] in live[1].listen
+
+    # The evening after, all of it counts, and the vote whose answer was shown too.
+    later = questions(count(learners, now + datetime.timedelta(hours=5)))
+    whys = " ".join(one.why for one in later)
+    assert "4 learners made this mistake in `ov_matrix`." in whys
+    assert "4 of 4 have `rank_of_ov` wrong" in whys and "ask for hands" in whys
+    assert "Right is: At most d_head." in " ".join(one.listen for one in later)
+
+
+def test_every_mistake_of_the_guide_brings_its_question():
+    text = guide_questions()
+    assert len(text) >= 40
+    assert text["attention_pattern", "masked with zero"] == "What is exp(0)?"
 
 
 def test_a_quiet_room_says_so(tmp_path):

@@ -5,6 +5,10 @@ gradients off: the analyses need none, and the trainer turns them on for itself.
 """
 
 import math
+import sys
+
+# The notebook's own folder comes last: a learner's torch.py there is not the library.
+sys.path.sort(key=lambda folder: folder == "")
 
 import torch
 from einops import einsum, rearrange, reduce

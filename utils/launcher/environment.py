@@ -7,7 +7,6 @@ a `Problem` with one sentence, never as a traceback.
 
 import contextlib
 import hashlib
-import importlib.machinery
 import json
 import os
 import shutil
@@ -26,7 +25,6 @@ __all__ = [
     "Problem",
     "child_environment",
     "ensure",
-    "foreign_package",
     "install_requirements",
     "is_complete",
     "is_inside",
@@ -87,16 +85,6 @@ def state(tests: bool = False) -> str:
 def is_complete(tests: bool = False) -> bool:
     """Whether the environment is whole and up to date."""
     return state(tests) == "complete"
-
-
-def foreign_package(folder: Path) -> Path | None:
-    """A `utils` or `solutions` in `folder` that a notebook there would import instead
-    of the course's, or None."""
-    for name in ("utils", "solutions"):
-        spec = importlib.machinery.PathFinder.find_spec(name, [str(folder)])
-        if spec is not None and spec.origin is not None:
-            return Path(spec.origin)
-    return None
 
 
 def _stamp_path() -> Path:

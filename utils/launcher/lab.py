@@ -68,12 +68,6 @@ def main(argv: list[str]) -> int:
         print("Laid into my_chapters: " + ", ".join(path.stem for path in laid))
     if FIRST_PAGE.exists():
         print(f"To look things up: {FIRST_PAGE.as_uri()}, or the button Course site")
-    foreign = environment.foreign_package(COPIES)
-    if foreign is not None:
-        raise Problem(
-            f"{foreign} would be imported instead of the course's own package; rename "
-            "it or move it elsewhere."
-        )
     switch_off_news(Path(sys.prefix))
     lay_styles(static_files())
     lay_site_link(Path(sys.prefix))
@@ -139,6 +133,7 @@ def jupyter_command(chapter: Path, rest: list[str]) -> list[str]:
     """The command that opens a chapter's copy; `rest` may override all of it."""
     return [
         sys.executable,
+        "-P",  # a file "random.py" beside the chapters is none of the server's
         "-m",
         "jupyterlab",
         f"--ServerApp.root_dir={COPIES}",

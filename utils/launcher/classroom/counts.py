@@ -4,7 +4,6 @@ Only names that the course knows are counted, so a state cannot put words on the
 """
 
 import datetime
-import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,13 +18,15 @@ from utils.checks import (
 from utils.launcher.classroom.learners import Learner
 
 __all__ = [
+    "GENERAL",
+    "UNKNOWN",
     "Exercise",
-    "Question",
     "Room",
     "Vote",
     "Where",
     "count",
     "count_votes",
+    "moment_of",
     "sentence_of",
 ]
 
@@ -89,15 +90,6 @@ class Vote:
 
 
 @dataclass
-class Question:
-    """Something to ask the room next, and why."""
-
-    why: str
-    ask: str
-    listen: str = ""
-
-
-@dataclass
 class Room:
     """All that the page and the tables show."""
 
@@ -107,7 +99,6 @@ class Room:
     where: dict[str, Where]  # by the learner's key
     votes: list[Vote]
     solved: dict[str, set[str]]  # by the learner's key
-    questions: list[Question] = field(default_factory=list)
 
 
 def count(learners: list[Learner], at: datetime.datetime) -> Room:
@@ -123,7 +114,6 @@ def count(learners: list[Learner], at: datetime.datetime) -> Room:
         room.where[learner.key] = _where(state, exercises, at)
         for exercise in exercises.values():
             _count_exercise(exercise, state)
-    room.questions = _questions(room)
     return room
 
 
@@ -246,63 +236,3 @@ def moment_of(text: str, at: datetime.datetime) -> datetime.datetime | None:
         return None
     moment = moment.replace(tzinfo=datetime.UTC)
     return moment if moment <= at + AHEAD else None
-
-
-# --- what to ask next ---------------------------------------------------------------
-
-
-def _questions(room: Room, most: int = 8) -> list[Question]:
-    """Divided votes first, then mistakes that several share, then where many sit."""
-    return [*_on_votes(room)[:3], *_on_mistakes(room)[:3], *_on_stuck(room)[:2]][:most]
-
-
-def _on_votes(room: Room) -> list[Question]:
-    found = []
-    for vote in room.votes:
-        voters, share = sum(vote.now), vote.right(vote.now)
-        if voters < 3 or share > 0.7:
-            continue
-        wrong = [
-            n if i != vote.prediction.right else -1 for i, n in enumerate(vote.now)
-        ]
-        best = vote.prediction.choices[wrong.index(max(wrong))]
-        advice = (
-            "Let pairs argue it out, then vote again."
-            if share >= 0.3
-            else "Few have it: work through an example first, then vote again."
-        )
-        right = vote.now[vote.prediction.right]
-        why = f"{right} of {voters} have `{vote.prediction.name}` right. {advice}"
-        listen = f"{max(wrong)} chose: {best.text} {best.explanation}"
-        # A vote is best where the room is divided in the middle.
-        found.append(
-            (abs(share - 0.5), Question(why, vote.prediction.question, listen))
-        )
-    return [question for _, question in sorted(found, key=lambda pair: pair[0])]
-
-
-def _on_mistakes(room: Room) -> list[Question]:
-    found = []
-    for exercise in room.exercises.values():
-        for name, learners in exercise.mistakes.most_common():
-            if learners >= 2 and name != UNKNOWN and name not in GENERAL:
-                why = f"{learners} learners made this mistake in `{exercise.name}`."
-                ask = f"How would you see, without the check, this fault: {name}?"
-                listen = sentence_of(exercise.name, name)
-                found.append((learners, Question(why, ask, listen)))
-                break
-    return [question for _, question in sorted(found, key=lambda pair: -pair[0])]
-
-
-def _on_stuck(room: Room) -> list[Question]:
-    at = Counter(where.exercise for where in room.where.values() if where.stuck)
-    found = []
-    for name, learners in at.most_common():
-        if learners < 2:
-            continue
-        tries = [w.tries for w in room.where.values() if w.stuck and w.exercise == name]
-        median = f"{statistics.median(tries):g}"
-        why = f"{learners} are stuck at `{name}`; their median is {median} tries."
-        ask = "Say in one sentence what it returns, before any code. Then this hint:"
-        found.append(Question(why, ask, find_check(name).hints[0]))
-    return found

@@ -10,12 +10,14 @@ import statistics
 from collections import Counter
 
 from utils.checks import chapters, exercises_of
+from utils.launcher.classroom.asking import questions
 from utils.launcher.classroom.counts import UNKNOWN, Room, Vote, Where, sentence_of
 from utils.launcher.classroom.learners import Learner
 
 __all__ = ["page"]
 
 MOST_MISTAKES = 4  # shown of an exercise
+SHOWN = 3  # questions; the others are folded
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CSS = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --soft: #565656; --paper: #fff;
@@ -41,6 +43,8 @@ code { font-size: .92em; } .soft { color: var(--soft); }
 .tile, .card { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; }
 .tile b { display: block; font-size: 1.6rem; line-height: 1.2; }
 .card { margin: .6rem 0; border-left: 5px solid var(--accent); max-width: 50rem; }
+.first { border-left-width: 10px; max-width: none; } .first p { max-width: none; }
+.first strong { font-size: 1.5rem; line-height: 1.3; font-weight: 600; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .55rem; text-align: left; vertical-align: top;
@@ -69,8 +73,8 @@ def page(room: Room, footer: list[str]) -> str:
     """The whole page; `footer` says in sentences how it was made."""
     when = room.at.strftime("%Y-%m-%d %H:%M UTC")
     sections = (
-        ("now", "Where the room is now", _now(room)),
         ("ask", "What to ask next", _ask(room)),
+        ("now", "Where the room is now", _now(room)),
         ("mistakes", "Mistakes the checks named", _mistakes(room)),
         ("votes", "Votes, before, after and asked again", _votes(room)),
         ("solved", "Who has solved what", _solved(room)),
@@ -151,15 +155,21 @@ def _person(learner: Learner, where: Where) -> str:
 
 
 def _ask(room: Room) -> str:
-    if not room.questions:
+    """The question that concerns most people, large; two more; the others folded."""
+    found = questions(room)
+    if not found:
         return (
             "<p>Nothing stands out yet: no divided vote, no mistake that two share.</p>"
         )
-    return "".join(
-        f'<div class="card"><p class="soft">{_words(one.why)}</p>'
+    cards = [
+        f'<div class="card{" first" * (number == 0)}">'
+        f'<p class="soft">{_words(one.why)}</p>'
         f"<p><strong>{_words(one.ask)}</strong></p><p>{_words(one.listen)}</p></div>"
-        for one in room.questions
-    )
+        for number, one in enumerate(found)
+    ]
+    more = "".join(cards[SHOWN:])
+    folded = f"<details><summary>{len(cards) - SHOWN} more</summary>{more}</details>"
+    return "".join(cards[:SHOWN]) + (folded if more else "")
 
 
 def _mistakes(room: Room) -> str:
