@@ -200,6 +200,15 @@ def test_nothing_is_said_of_steps_where_there_are_none_or_all_are_there():
     assert run_check("direct_path", lambda model: model.W_E).steps_held is None
 
 
+def test_an_answer_that_stops_at_once_is_told_its_error_alone():
+    def attention_pattern(model, tokens, layer, head):
+        return vocabulary[tokens]  # noqa: F821
+
+    result = run_check("attention_pattern", attention_pattern)
+    assert (result.status, result.steps_held) == ("error", 0)
+    assert not any("To begin with" in note for note in result.notes)
+
+
 def test_steps_survive_what_an_answer_does():
     model = random_model(1)
 

@@ -140,14 +140,16 @@ def _say_how_far(verdict: CheckResult, function: Callable) -> None:
     """Add which step of the exercise the answer has reached, if it has several.
 
     An answer that does the right thing under another first line, or that changes what
-    it was given, has reached them all.
+    it was given, has reached them all. Of one that stops in its own code and has
+    reached none the error alone is told.
     """
     steps = steps_of(verdict.name)
     if not steps or verdict.mistake in ("other signature", "changes its input"):
         return
     with _bound_to_answer(verdict.name, function), _as_chapters_set_torch():
         verdict.steps_held = steps_held(steps, function, STEP_LIMIT)
-    verdict.notes.append(how_far(steps, verdict.steps_held))
+    if verdict.status == "failed" or verdict.steps_held:
+        verdict.notes.append(how_far(steps, verdict.steps_held))
 
 
 def _globals_of(function: Callable) -> dict:
