@@ -3,9 +3,10 @@
 Each chapter has a folder here, `utils/checks/chN_x/`, and in it one file an exercise:
 `direct_path.py` holds the judge, the hints and the known mistakes of `direct_path` and
 offers them as `CHECK`. What several files of a chapter need stands in its `shared.py`,
-its questions in `predictions.py`, what later chapters ask of it in `recall.py` and the
-model answers to "in your own words" in `words.py`. `steps.py` has the steps of its
-longer exercises. The order of the exercises is the notebook's.
+its questions in `predictions.py` and, asked once more in another case, in `twins.py`,
+what later chapters ask of it in `recall.py` and the model answers to "in your own
+words" in `words.py`. `steps.py` has the steps of its longer exercises. The order of the
+exercises is the notebook's.
 
 Expected values are worked out here once more and not taken from the course's solutions:
 an answer cannot be its own judge. So `utils.checks` never reaches `solutions`.
@@ -44,7 +45,15 @@ __all__ = [
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "chapters"
-NO_EXERCISES = ("__init__", "shared", "predictions", "recall", "steps", "words")
+NO_EXERCISES = (
+    "__init__",
+    "shared",
+    "predictions",
+    "recall",
+    "steps",
+    "twins",
+    "words",
+)
 EXERCISE_CELL = re.compile(r"\A@exercise\ndef (\w+)\(")
 
 
@@ -167,7 +176,8 @@ def exercises_of(stem: str) -> tuple[str, ...]:
 @cache
 def predictions_of(stem: str) -> tuple[Prediction, ...]:
     """The predictions of a chapter, twins among them."""
-    return _offered(stem, "predictions", "PREDICTIONS")
+    twins = _offered(stem, "twins", "TWINS")
+    return (*_offered(stem, "predictions", "PREDICTIONS"), *twins)
 
 
 def recall_of(stem: str, name: str = "RECALL") -> tuple[Recall, ...]:
