@@ -160,12 +160,16 @@ def test_check_sees_a_closed_course_and_a_leaking_folder(open_place):
     inner.mkdir(parents=True)
     inner.chmod(0o755)
     inner.parent.chmod(0o700)
-    assert "cannot enter" in checks._course(inner).what
+    python = open_place / "python"
+    python.mkdir()
+    assert "cannot enter" in checks._course(inner, python).what
     inner.chmod(0o777)
     inner.parent.chmod(0o711)
-    assert "can write" in checks._course(inner).what
+    assert "can write" in checks._course(inner, python).what
     command.open_to_readers(inner)
-    assert checks._course(inner).fix is None
+    assert checks._course(inner, python).fix is None
+    python.chmod(0o700)  # as in the home of an account
+    assert f"behind {python}" in checks._course(inner, python).what
 
     states = open_place / "states"
     assert "there is no folder" in checks._states(states).what

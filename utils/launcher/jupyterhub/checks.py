@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def findings(room: HubRoom, root: Path = ROOT) -> Iterator[Finding]:
     yield from _packages()
     yield _proxy()
     yield _systemd()
-    yield _course(root)
+    yield _course(root, Path(sys.base_prefix))
     yield _states(Path(room.states))
     for name in room.facilitators:
         yield _facilitator(name)
@@ -94,14 +95,26 @@ def _systemd() -> Finding:
     return Finding("systemd: does not run here", fix)
 
 
-def _course(root: Path) -> Finding:
-    for place in (root, *root.parents):
-        if not place.stat().st_mode & stat.S_IXOTH:
-            fix = "install the course in /srv/course, where learners can read"
-            return Finding(f"course: learners cannot enter {place}", fix)
+def _course(root: Path, python: Path) -> Finding:
+    closed = _closed(root)
+    if closed:
+        fix = "install the course in /srv/course, where learners can read"
+        return Finding(f"course: learners cannot enter {closed}", fix)
+    closed = _closed(python)
+    if closed:
+        fix = "delete .venv; make it again with Ubuntu's own Python: /usr/bin/python3"
+        return Finding(f"course: its Python is behind {closed}, closed to all", fix)
     if root.stat().st_mode & stat.S_IWOTH:
         return Finding(f"course: learners can write {root}", INSTALL)
     return Finding("course: learners can read it and not write it")
+
+
+def _closed(folder: Path) -> Path | None:
+    """The first of a folder and those around it that not everybody can enter."""
+    for place in (folder, *folder.parents):
+        if not place.stat().st_mode & stat.S_IXOTH:
+            return place
+    return None
 
 
 def _facilitator(name: str) -> Finding:

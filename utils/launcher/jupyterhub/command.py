@@ -107,6 +107,7 @@ def install(proxy: bool = True) -> None:
     if environment.run_child([python, "-c", WARM_UP], variables, ROOT) != 0:
         raise Problem("The course does not start; see python3 -m utils doctor.")
     open_to_readers(ROOT)
+    print("The course is installed, and every account of this computer can read it.")
 
 
 def open_to_readers(folder: Path) -> None:
