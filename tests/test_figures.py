@@ -378,6 +378,23 @@ def test_the_curves_of_an_arm_share_a_colour_an_entry_and_a_part_of_the_sentence
         figures.training_curves(curves, arms=["a", "b"])
 
 
+@pytest.mark.parametrize("names", [["a", "b"], ["x" * 21, "y", "z" * 24, "v" * 22]])
+def test_a_still_legend_stays_on_the_picture(names):
+    curves = {name: rand(3, seed=i) for i, name in enumerate(names)}
+    svg = figures.mimebundle(figures.training_curves(curves))["image/svg+xml"]
+    boxes = []
+    for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        if text.text in names:
+            left, base = float(text.get("x")), float(text.get("y"))
+            boxes.append((left, left + 6 * len(text.text), base))
+    assert len(boxes) == len(names)
+    assert all(end <= 760 and 32 < base for _, end, base in boxes)
+    beside = all(left > 650 for left, _, _ in boxes)
+    assert beside or all(base < 58 for _, _, base in boxes)  # or above the plot
+    for i, (left, _, base) in enumerate(boxes[1:]):
+        assert base > boxes[i][2] or left > boxes[i][1]  # and apart
+
+
 def test_paths_carry_marks_for_points_in_time():
     runs = {"one": rand(2, 5, 2), "two": rand(3, 5, 2, seed=4) + 2}
     fig = figures.paths(runs, torch.arange(5) * 50, marks=(50, 200))

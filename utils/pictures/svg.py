@@ -6,7 +6,7 @@ the rest. Needs no browser and no further package.
 """
 
 import base64
-from html import escape
+from html import escape, unescape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,6 +15,7 @@ from utils.pictures.axes import (
     BOTTOM,
     GRID,
     INK,
+    LEFT,
     RIGHT,
     WIDTH,
     Axis,
@@ -29,6 +30,8 @@ from utils.pictures.axes import (
 from utils.pictures.colors import color_ramp, png_data_uri, rgb
 
 __all__ = ["static_svg"]
+
+LETTER = 6  # about the width of one in a legend
 
 
 def _plain(trace: dict) -> dict:
@@ -258,21 +261,41 @@ def _annotations(layout: dict, panels: Panels) -> list[str]:
 
 
 def _legend(traces: list[dict]) -> list[str]:
-    parts, top = [], 70
-    for trace in traces:
-        if not trace.get("name") or trace["type"] == "heatmap":
-            continue
-        if trace.get("showlegend") is False:
-            continue
-        paint = trace.get("marker") or trace.get("line") or {}
-        color = paint.get("color") or (trace.get("line") or {}).get("color") or INK
-        color = color if isinstance(color, str) else color[0]
-        parts.append(
-            f'<rect x="{WIDTH - 104}" y="{top - 9}" width="10" height="10" '
-            f'fill="{color}"/>' + text_at(WIDTH - 90, top, trace["name"], 11, "start")
-        )
-        top += 18
-    return parts if len(parts) > 1 else []
+    """Names beside the plot, or where they are too long for that in rows above it."""
+    entries = [
+        (trace["name"], _legend_color(trace)) for trace in traces if _told(trace)
+    ]
+    if len(entries) < 2:
+        return []
+    wide = [24 + LETTER * len(unescape(name)) for name, _ in entries]
+    places = [(WIDTH - 104, 70 + 18 * i) for i in range(len(entries))]
+    if max(wide) > 104:
+        rows = np.cumsum(wide) // (WIDTH - LEFT)  # about as many names as fit
+        starts = [
+            sum(wide[j] for j in range(i) if rows[j] == row)
+            for i, row in enumerate(rows)
+        ]
+        places = [
+            (LEFT + start, 41 + 14 * row)
+            for start, row in zip(starts, rows, strict=True)
+        ]
+    return [
+        f'<rect x="{x:.0f}" y="{y - 9:.0f}" width="10" height="10" fill="{color}"/>'
+        + text_at(x + 14, y, name, 11, "start")
+        for (x, y), (name, color) in zip(places, entries, strict=True)
+    ]
+
+
+def _told(trace: dict) -> bool:
+    """Whether a legend names the trace."""
+    hidden = trace["type"] == "heatmap" or trace.get("showlegend") is False
+    return bool(trace.get("name")) and not hidden
+
+
+def _legend_color(trace: dict) -> str:
+    paint = trace.get("marker") or trace.get("line") or {}
+    color = paint.get("color") or (trace.get("line") or {}).get("color") or INK
+    return color if isinstance(color, str) else color[0]
 
 
 _DRAW = {"heatmap": _heatmap, "scatter": _scatter, "bar": _bars}
