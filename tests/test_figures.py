@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -356,6 +357,19 @@ def test_training_curves_thin_long_ones_and_skip_missing_values():
     assert fig.layout.shapes[0].y0 == 2.5
     assert "bigram floor" in fig.layout.annotations[0].text
     assert "bigram floor is 2.5" in figures.describe(fig)
+
+
+def test_the_name_of_a_line_can_be_read_over_curves_in_the_still_picture_too():
+    fig = figures.training_curves({"a": rand(5)}, references={"chance": 0.5})
+    svg = figures.mimebundle(fig)["image/svg+xml"]
+    rect, text = svg.split("chance: 0.5</text>")[0].rsplit("<rect", 1)[1].split("<text")
+    end, base = (float(re.search(rf' {k}="([\d.]+)"', text)[1]) for k in "xy")
+    assert 'fill="#FFFFFF"' in rect
+    left, top, wide, high = (
+        float(re.search(rf'{k}="([\d.]+)"', rect)[1])
+        for k in (" x", " y", "width", "height")
+    )
+    assert left + wide == pytest.approx(end, abs=1) and top < base < top + high
 
 
 def test_the_curves_of_an_arm_share_a_colour_an_entry_and_a_part_of_the_sentence():

@@ -31,7 +31,7 @@ from utils.pictures.colors import color_ramp, png_data_uri, rgb
 
 __all__ = ["static_svg"]
 
-LETTER = 6  # about the width of one in a legend
+LETTER = 6  # about the width of one in a legend or a note
 
 
 def _plain(trace: dict) -> dict:
@@ -199,10 +199,14 @@ def _bars(trace: dict, x: Axis, y: Axis) -> list[str]:
     return parts
 
 
+def _turned(x: Axis) -> bool:
+    """Whether labels of the axis have to stand upright."""
+    return sum(len(label) + 2 for _, label in x.ticks()) * 6.5 > x.end - x.start
+
+
 def _frame(x: Axis, y: Axis) -> list[str]:
     """Grid lines and tick labels, and a border where the figure asks for one."""
-    ticks, parts = x.ticks(), []
-    turned = sum(len(label) + 2 for _, label in ticks) * 6.5 > x.end - x.start
+    ticks, parts, turned = x.ticks(), [], _turned(x)
     for place, label in ticks:
         if x.spec.get("showgrid") is not False:
             line = f"M{place:.1f} {y.start:.1f}V{y.end:.1f}"
@@ -225,7 +229,7 @@ def _axis_titles(x: Axis, y: Axis) -> list[str]:
     parts = []
     title = (x.spec.get("title") or {}).get("text")
     if title:
-        below = 18 if x.spec.get("showticklabels") is False else BOTTOM - 12
+        below = BOTTOM - 12 if _turned(x) else 38 if x.ticks() else 18
         parts.append(text_at((x.start + x.end) / 2, y.start + below, title))
     title = (y.spec.get("title") or {}).get("text")
     if title:
@@ -256,6 +260,13 @@ def _annotations(layout: dict, panels: Panels) -> list[str]:
         left = _place(panels, note.get("xref") or "x", 0, note["x"])
         top = _place(panels, note.get("yref") or "y", 1, note["y"])
         anchor = {"left": "start", "right": "end"}.get(note.get("xanchor"), "middle")
+        if note.get("bgcolor"):
+            wide = LETTER * len(unescape(note["text"]))
+            begin = left - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+            parts.append(
+                f'<rect x="{begin:.1f}" y="{top - 14:.1f}" width="{wide:.0f}" '
+                'height="13" fill="#FFFFFF" fill-opacity="0.8"/>'
+            )
         parts.append(text_at(left, top - 4, note["text"], 11, anchor))
     return parts
 
@@ -276,7 +287,7 @@ def _legend(traces: list[dict]) -> list[str]:
             for i, row in enumerate(rows)
         ]
         places = [
-            (LEFT + start, 41 + 14 * row)
+            (LEFT + start, (48 if rows[-1] == 0 else 42) + 13 * row)
             for start, row in zip(starts, rows, strict=True)
         ]
     return [
