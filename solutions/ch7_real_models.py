@@ -217,21 +217,19 @@ def induction_scores(
     start = torch.zeros_like(earlier)
     start[:, :, 0] = True
     previous, current = every.tril(-1).triu(-1), every.tril().triu()
-    targets = [keys[:, 1:] for keys in (matching, previous, earlier, current, start)]
+    counting = torch.stack([matching, previous, earlier, current, start])[:, :, 1:]
+    keys, asked = counting.float(), counting.any(dim=-1).float()
     found = []
 
     def look(pattern: Tensor, hook) -> None:
-        weights = pattern[:, :, 1:].clone()
+        weights = pattern[:, :, 1:]
         if skip_start:
+            weights = weights.clone()
             weights[..., 0] = 0
         given = weights.sum(dim=-1)
-        shares = []
-        for keys in targets:
-            asked = keys.any(dim=-1)
-            on = einsum(weights, keys.float(), "b head query key, b query key -> head")
-            whole = einsum(given, asked.float(), "b head query, b query -> head")
-            shares.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))
-        found.append(torch.stack(shares))
+        on = einsum(weights, keys, "b head query key, score b query key -> score head")
+        whole = einsum(given, asked, "b head query, score b query -> score head")
+        found.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))
 
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
     model.run_with_hooks(tokens, fwd_hooks=[(name, look) for name in names])
@@ -299,8 +297,8 @@ def top_ov_pairs(
     n_out = outputs.shape[1]
     best = torch.empty(0)
     places = torch.empty(0, dtype=torch.long)
-    for start in range(0, len(sources), 512):
-        block = sources[start : start + 512] @ outputs
+    for start in range(0, len(sources), 128):
+        block = sources[start : start + 128] @ outputs
         rows = torch.arange(start, start + len(block))
         if len(best) == k:  # only what beats the worst of the best so far can enter
             better = block.amax(dim=1) > best[-1]

@@ -583,11 +583,15 @@ def test_what_the_library_gives_is_what_ours_gives(name, monkeypatch):
 def test_a_row_says_time_memory_limit_and_how_far_apart(monkeypatch):
     told = {"ours": (2.0, 900.0), "theirs": (1.0, 3100.0), "apart": (3e-15, 1.0)}
     monkeypatch.setattr(real_models, "_measured", lambda name, who: told[who])
+    whole = [Row("a chapter", "300 s", "3300 MB")]
+    monkeypatch.setattr(real_models, "chapter_rows", lambda which: whole)
     rows = {row.what.split(" (")[0]: row for row in real_models.real_model_rows()}
     row = rows["copying scores of 270 heads"]
     assert row.what.endswith("(limit 2 s, 2,500 MB)") and row.ours == "2.0 s, 900 MB"
     assert row.other == "30.0 s (from 9 heads), 3,100 MB; results 3e-15 apart"
-    assert row.ratio == "15 times" and len(rows) == len(real_models.TASKS)
+    assert row.ratio == "15 times" and len(rows) == len(real_models.TASKS) + 1
+    last = list(rows.values())[-1]
+    assert "limit 4,000 MB" in last.what and last.other == "3300 MB"
 
 
 def test_peak_memory_is_counted_anew():

@@ -24,10 +24,10 @@ __all__ = ["chapter_rows", "run_chapter"]
 
 
 def chapter_rows(
-    training: str = "short", folder: Path = ROOT / "chapters"
+    training: str = "short", folder: Path = ROOT / "chapters", which: str = "ch*"
 ) -> Iterator[Row]:
     """A row per chapter, as it is measured; an error in a chapter becomes its row."""
-    for chapter in sorted(folder.glob("ch*.ipynb")):
+    for chapter in sorted(folder.glob(f"{which}.ipynb")):
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / chapter.name
             solved_copy(chapter, copy)

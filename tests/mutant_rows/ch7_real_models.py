@@ -64,23 +64,23 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ): ORDER,
     (
         "induction_scores",
-        "shares.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
-        "  ->  shares.append(torch.where((whole <= 1e-06), 0, on / whole.clamp(min=1e-6)))",
+        "found.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
+        "  ->  found.append(torch.where((whole <= 1e-06), 0, on / whole.clamp(min=1e-6)))",
     ): "The bound only keeps a division by nothing from happening.",
     (
         "induction_scores",
-        "shares.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
-        "  ->  shares.append(torch.where(whole < 1.5e-06, 0, on / whole.clamp(min=1e-6)))",
+        "found.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
+        "  ->  found.append(torch.where(whole < 1.5e-06, 0, on / whole.clamp(min=1e-6)))",
     ): "The bound only keeps a division by nothing from happening.",
     (
         "induction_scores",
-        "shares.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
-        "  ->  shares.append(torch.where(whole < 1e-6, 0, on / whole))",
+        "found.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
+        "  ->  found.append(torch.where(whole < 1e-6, 0, on / whole))",
     ): "The bound only keeps a division by nothing from happening.",
     (
         "induction_scores",
-        "shares.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
-        "  ->  shares.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1.5e-06)))",
+        "found.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1e-6)))"
+        "  ->  found.append(torch.where(whole < 1e-6, 0, on / whole.clamp(min=1.5e-06)))",
     ): "The bound only keeps a division by nothing from happening.",
     (
         "induction_scores",

@@ -19,7 +19,7 @@ def judge_top_ov_pairs(answer) -> None:
         (0, 2, 20, dict(seed=4, d_vocab=5)),
     ):
         weights = shared.made_up(**sizes)
-        # Tokens at the edges of blocks of 512 are among those with large entries.
+        # Tokens at edges of blocks of 128 to 512 are among those with large entries.
         edges = [at for at in (0, 511, 512, 1023, 1024) if at < sizes.get("d_vocab", 0)]
         weights["W_E"][edges] *= 30
         weights["W_E"][[at for at in edges if at in (511, 1023)]] *= 2
@@ -182,7 +182,7 @@ CHECK = Check(
         "`B.mean(dim=1, keepdim=True)` from B once. After each block join the k best "
         "so far with the block's own and take `topk` again. A flat place p is row "
         "`p // d_vocab` and column `p % d_vocab`; add the block's first row.",
-        "For `start` in steps of 512: `block = (A[start:start + 512] @ B).flatten()`, "
+        "For `start` in steps of 128: `block = (A[start:start + 128] @ B).flatten()`, "
         "`values, places = block.topk(min(k, len(block)))`, `places += start * "
         "d_vocab`; join with the best so far, `topk(k)`, and keep the same places. At "
         "the end divide places into rows and columns.",
