@@ -9,6 +9,8 @@ from utils.checks.ch7_real_models import shared
 __all__ = ["CHECK"]
 
 DEFAULT = 10
+ROWS = 1301  # no multiple of what is usual
+BLOCKS = (128, 512, 64, 100, 200, 256, 500, 1000, 1024)  # rows at a time
 
 
 def judge_top_ov_pairs(answer) -> None:
@@ -30,6 +32,8 @@ def judge_top_ov_pairs(answer) -> None:
     weights = shared.made_up(seed=5, d_vocab=600)
     weights["W_E"][512:] /= 1000  # a last strip of which nothing enters
     _judge_one(answer(weights, 1, 1, 12), weights, 1, 1, 12)
+    weights = _every_row_counts(6, 0, 2)
+    _judge_one(answer(weights, 0, 2, ROWS), weights, 0, 2, ROWS)
     # Last, so that a known mistake has shown itself in the cases above.
     for name, ids in (("source", result[1]), ("output", result[2])):
         expect.true(
@@ -48,6 +52,19 @@ def _let_the_last_row_just_enter(weights, layer, head, k) -> None:
     others = circuit[:-1].flatten().topk(k).values
     wanted = (others[-1] + others[-2]) / 2
     weights["W_E"][-1] *= (wanted / circuit[-1].max()).float()
+
+
+def _every_row_counts(seed: int, layer: int, head: int) -> dict[str, Tensor]:
+    """As many tokens as entries are asked for: each has one among the largest.
+
+    One output stands far above the others, and sources differ in size alone.
+    """
+    weights = shared.made_up(seed, d_vocab=ROWS)
+    weights["W_U"][:, 3] *= 100
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(seed))
+    entry = _centred_circuit(weights, layer, head)[0, 3]
+    weights["W_E"] = (1 + order[:, None] / ROWS) * weights["W_E"][0] / entry.float()
+    return weights
 
 
 def _judge_one(result, weights, layer, head, k) -> None:
@@ -140,11 +157,11 @@ def mean_over_the_stream(weights, layer, head, k=10):
     return _largest(weights["W_E"] @ path @ W_U, k)
 
 
-def strips_not_joined(weights, layer, head, k=10):
+def strips_not_joined(weights, layer, head, k=10, block=512):
     circuit = _centred_circuit(weights, layer, head)
     found = []
-    for start in range(0, len(circuit), 512):
-        strip = circuit[start : start + 512]
+    for start in range(0, len(circuit), block):
+        strip = circuit[start : start + block]
         values, rows, columns = _largest(strip, min(k, strip.numel()))
         found.append((values, rows + start, columns))
     return tuple(torch.cat(part) for part in zip(*found, strict=True))
@@ -155,20 +172,37 @@ def largest_last(weights, layer, head, k=10):
     return tuple(part.flip(0) for part in found)
 
 
-def rest_left_out(weights, layer, head, k=10):
+def rest_left_out(weights, layer, head, k=10, block=512):
     """As with `range(len(W_E) // 512)` strips, where not less than one is left."""
     circuit = _centred_circuit(weights, layer, head)
-    whole = len(circuit) // 512 * 512
+    whole = len(circuit) // block * block
     return _largest(circuit[: whole or len(circuit)], k)
 
 
-def first_block_only(weights, layer, head, k=10):
-    return _largest(_centred_circuit(weights, layer, head)[:512], k)
+def first_block_only(weights, layer, head, k=10, block=512):
+    return _largest(_centred_circuit(weights, layer, head)[:block], k)
 
 
-def rows_from_zero(weights, layer, head, k=10):
+def rows_from_zero(weights, layer, head, k=10, block=512):
     values, rows, columns = _largest(_centred_circuit(weights, layer, head), k)
-    return values, rows % 512, columns
+    return values, rows % block, columns
+
+
+def _with_blocks_of_some_size(mistake):
+    """A mistake that depends on how many rows are taken at a time, at usual numbers."""
+
+    def matches(answer) -> bool:
+        asked = (_every_row_counts(7, 0, 1), 0, 1, ROWS)
+        found = [torch.as_tensor(part) for part in answer(*asked)]
+        return any(
+            all(
+                one.shape == other.shape and torch.allclose(one.to(other), other)
+                for one, other in zip(found, mistake(*asked, block), strict=True)
+            )
+            for block in BLOCKS
+        )
+
+    return matches
 
 
 CHECK = Check(
@@ -223,6 +257,7 @@ CHECK = Check(
             "You give the largest entries of every strip. Join them, and take the k "
             "largest of all.",
             strips_not_joined,
+            matches=_with_blocks_of_some_size(strips_not_joined),
         ),
         Mistake(
             "largest last",
@@ -256,17 +291,20 @@ CHECK = Check(
             "first block only",
             "You looked at the first rows only.",
             first_block_only,
+            matches=_with_blocks_of_some_size(first_block_only),
         ),
         Mistake(
             "rest left out",
             "You left out the last rows, which do not fill a strip.",
             rest_left_out,
+            matches=_with_blocks_of_some_size(rest_left_out),
         ),
         Mistake(
             "rows counted anew",
             "Your row numbers begin again in every block. Add the number of its first "
             "row.",
             rows_from_zero,
+            matches=_with_blocks_of_some_size(rows_from_zero),
             swap=(
                 "torch.arange(start, start + len(block))",
                 "torch.arange(len(block))",
@@ -274,7 +312,7 @@ CHECK = Check(
         ),
     ),
     passed=(
-        "Checked against the whole matrix for vocabularies of 11, 700 and 1,300. "
+        "Checked against the whole matrix for vocabularies of 5, 600, 700 and 1,301. "
         "Done strip by strip it works for 50,000 as well, where the whole matrix would "
         "take 10 GB."
     ),
