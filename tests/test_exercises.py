@@ -23,6 +23,7 @@ from utils.checks import (
     exercises_of,
     expect,
     find_check,
+    find_prediction,
     predictions_of,
 )
 from utils.exercises import engine as exercises
@@ -109,6 +110,24 @@ def test_the_file_of_a_check_has_its_name():
     for stem in chapters():
         for name in exercises_of(stem):
             assert find_check(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "near"),
+    [
+        (find_check, "per_token_losses", "Near it: per_token_loss"),
+        (find_prediction, "rank_of_o_v", "Near it: rank_of_ov"),
+        (find_check, "zzzz", "There are: next_token, "),
+    ],
+)
+def test_a_name_that_is_gone_says_what_is_near_and_how_to_get_new_chapters(
+    find, name, near
+):
+    """As in a copy of a chapter that is older than the course."""
+    with pytest.raises(KeyError) as caught:
+        find(name)
+    said = caught.value.args[0]
+    assert near in said and "lab --fresh" in said and "the facilitator's link" in said
 
 
 def test_names_are_unique_in_the_course():

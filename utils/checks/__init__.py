@@ -12,6 +12,7 @@ Expected values are worked out here once more and not taken from the course's so
 an answer cannot be its own judge. So `utils.checks` never reaches `solutions`.
 """
 
+import difflib
 import importlib
 import json
 import re
@@ -272,6 +273,10 @@ def _stubs(stem: str) -> dict[str, str]:
 
 
 def _unknown(word: str, name: str, names: list[str]) -> KeyError:
+    near = difflib.get_close_matches(name, names, 3)
+    known = f"Near it: {', '.join(near)}" if near else f"There are: {', '.join(names)}"
     return KeyError(
-        f"There is no {word} named {name!r}. There are: {', '.join(names)}."
+        f"There is no {word} named {name!r}. {known}. Where your copy of a chapter is "
+        "older than the course, lay a new one: python3 -m utils lab --fresh and the "
+        "chapter's name, or on a hub the facilitator's link."
     )
