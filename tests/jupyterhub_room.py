@@ -26,9 +26,10 @@ import websocket
 
 from utils.launcher import environment
 from utils.launcher.jupyterhub.command import link
+from utils.launcher.jupyterhub.proxy import find_proxy
 from utils.launcher.jupyterhub.settings import HubRoom
 
-__all__ = ["Hub", "Learner", "Memory", "running_hub"]
+__all__ = ["Hub", "Learner", "Memory", "need_proxy", "running_hub"]
 
 CONFIG = """
 from pathlib import Path
@@ -51,6 +52,17 @@ test = {{"name": "test", "scopes": ["admin:users", "admin:servers", "tokens"],
          "services": ["test"]}}
 c.JupyterHub.load_roles = [*roles(room), test]
 """
+
+
+def need_proxy() -> None:
+    """Skip a test where the hub's proxy is not installed; under CI it has to be."""
+    import pytest  # which the bench does without
+
+    if find_proxy() is None:
+        words = "JupyterHub's proxy is not there; utils hub install brings it by npm"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
 
 
 @dataclass

@@ -13,11 +13,12 @@ import nbformat
 import pytest
 
 from utils.launcher.jupyterhub import busy, checks, settings
-from utils.launcher.jupyterhub.proxy import find_proxy
 from utils.launcher.jupyterhub.settings import HubRoom
 
 if sys.platform == "win32":
     pytest.skip("JupyterHub does not run on Windows", allow_module_level=True)
+
+from tests.jupyterhub_room import Learner, need_proxy, running_hub
 
 LIMIT = 20  # seconds
 TRY = """
@@ -51,10 +52,7 @@ def stopped_after(hub, name: str, most: float) -> float:
 
 @pytest.mark.slow
 def test_an_idle_server_is_stopped_and_a_working_one_is_not(tmp_path):
-    if find_proxy() is None:
-        pytest.skip("JupyterHub's proxy is not there; utils hub install brings it")
-    from tests.jupyterhub_room import Learner, running_hub
-
+    need_proxy()
     states = tmp_path / "states"
     states.mkdir()
     states.chmod(checks.DROP_BOX)

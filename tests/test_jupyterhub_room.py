@@ -5,7 +5,6 @@ on loopback. The trainings are those of the live model, 3 % as long.
 """
 
 import csv
-import os
 import re
 import sys
 import threading
@@ -23,7 +22,6 @@ from utils.exercises.sync import solution_source
 from utils.launcher import environment
 from utils.launcher.classroom.room import tally
 from utils.launcher.jupyterhub import checks, command
-from utils.launcher.jupyterhub.proxy import find_proxy
 from utils.launcher.jupyterhub.settings import HubRoom
 from utils.launcher.report import report
 from utils.text.corpus import stdlib_corpus
@@ -32,7 +30,7 @@ from utils.training.recipes import LIVE
 if sys.platform == "win32":
     pytest.skip("JupyterHub does not run on Windows", allow_module_level=True)
 
-from tests.jupyterhub_room import Hub, Learner, Memory, running_hub
+from tests.jupyterhub_room import Hub, Learner, Memory, need_proxy, running_hub
 
 pytestmark = pytest.mark.slow
 NAMES = ("ada", "ben", "cem", "dia", "eva")
@@ -112,11 +110,7 @@ def work(hub: Hub, room: HubRoom, name: str, together: threading.Barrier) -> Wor
 @pytest.fixture(scope="module")
 def morning(tmp_path_factory):
     """Five learners, whose room says what the guide says."""
-    if find_proxy() is None:
-        words = "JupyterHub's proxy is not there; utils hub install brings it by npm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(words)
-        pytest.skip(words)
+    need_proxy()
     folder = tmp_path_factory.mktemp("hub")
     states = folder / "states"
     states.mkdir()
