@@ -24,6 +24,7 @@ __all__ = [
     "open_notebook",
     "run_all",
     "run_first_cell",
+    "select_cell",
     "walk_to",
     "write_source",
 ]
@@ -169,6 +170,11 @@ def write_source(page, source: str) -> None:
     page.keyboard.press("Control+a")
     # All at once: key by key, the editor would add indentation and brackets itself.
     page.keyboard.insert_text(source)
+
+
+def select_cell(page, index: int) -> None:
+    """Make this cell the active one, with the focus on the notebook."""
+    cell_at(page, index).click(position={"x": 30, "y": 10})  # where its prompt stands
 
 
 def walk_to(page, index: int) -> None:

@@ -174,10 +174,13 @@ def answer(stem: str, name: str) -> str:
 
 
 def by_keys_alone(page, cells: list, stem: str, name: str) -> None:
-    """A hint by Tab and Enter, then the solution, without the mouse."""
+    """A hint by Tab and Enter, then the solution, without the mouse.
+
+    The way there begins a few cells above: each key on it draws a long page anew.
+    """
     index = index_of(cells, name)
     cell = browser.cell_at(page, index)
-    page.locator(".jp-Notebook").focus()
+    browser.select_cell(page, index - 3)
     browser.walk_to(page, index)
     assert "not attempted" in cell.inner_text()
     tab_to(page, "Next hint")

@@ -11,6 +11,7 @@ from utils.checks import Mistake
 from utils.checks.expect import ATOL, RTOL
 from utils.exercises.guard import Snapshot, TimeUp, guarded
 from utils.models.attention_only import live_models
+from utils.models.shelf import made_anew, round_of_check
 
 __all__ = ["Call", "Failure", "copied", "makes_mistake"]
 
@@ -67,7 +68,7 @@ def makes_mistake(mistake: Mistake, failure: Failure, seconds: float) -> bool:
 def _fails_alike(mistake: Mistake, failure: Failure, seconds: float) -> bool:
     shadow = _Shadow(mistake.function, failure.calls)
     try:
-        with guarded(seconds):
+        with round_of_check(), guarded(seconds):
             failure.judge(shadow)
     except (_Different, SystemExit, TimeUp):
         return False
@@ -94,7 +95,8 @@ class _Shadow:
         self.made += 1
         snapshot = Snapshot((args, kwargs))
         try:
-            result = copied(self.function(*args, **kwargs))
+            with made_anew():
+                result = copied(self.function(*args, **kwargs))
         except Exception as error:
             if call.error is None or _complaint(error) != _complaint(call.error):
                 raise _Different from error
@@ -116,7 +118,7 @@ def _behaves_as(mistake: Mistake, answer: Callable, seconds: float) -> bool:
         return False
     snapshot = Snapshot(tuple(live_models()))
     try:
-        with guarded(seconds, getattr(answer, "__globals__", {})):
+        with made_anew(), guarded(seconds, getattr(answer, "__globals__", {})):
             return bool(mistake.matches(answer))
     except (Exception, SystemExit, TimeUp):
         return False

@@ -1,5 +1,6 @@
 """How far an answer that did not pass has got: which steps of the exercise hold."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from utils.checks import Step
 from utils.exercises.guard import Snapshot, TimeUp, guarded
 from utils.models.attention_only import live_models
+from utils.models.shelf import made_anew, round_of_check
 
 __all__ = ["how_far", "listed", "steps_held"]
 
@@ -22,13 +24,24 @@ def steps_held(steps: tuple[Step, ...], answer: Callable, seconds: float) -> int
 def _holds(step: Step, answer: Callable, seconds: float) -> bool:
     snapshot = Snapshot(tuple(live_models()))
     try:
-        with guarded(seconds, getattr(answer, "__globals__", {})):
+        with round_of_check(), guarded(seconds, getattr(answer, "__globals__", {})):
             torch.manual_seed(0)
-            return bool(step.holds(answer))
+            return bool(step.holds(_apart(answer)))
     except (Exception, SystemExit, TimeUp):
         return False
     finally:
         snapshot.restore()
+
+
+def _apart(answer: Callable) -> Callable:
+    """The answer, which makes its models anew."""
+
+    @functools.wraps(answer)
+    def called(*args, **kwargs):
+        with made_anew():
+            return answer(*args, **kwargs)
+
+    return called
 
 
 def listed(steps: tuple[Step, ...]) -> str:

@@ -20,6 +20,7 @@ from utils.exercises.likeness import Call, Failure, copied, makes_mistake
 from utils.exercises.stubs import read_stub, signature_fault
 from utils.exercises.subgoals import how_far, steps_held
 from utils.models.attention_only import live_models
+from utils.models.shelf import made_anew, round_of_check
 
 __all__ = ["TIME_LIMIT", "CheckResult", "run_check"]
 
@@ -61,6 +62,7 @@ class CheckResult:
     steps_held: int | None = None
 
 
+@round_of_check()
 def run_check(
     name: str, function: Callable, time_limit: float = TIME_LIMIT
 ) -> CheckResult:
@@ -125,7 +127,8 @@ class _Recorder:
         self.calls.append(call)
         snapshot = Snapshot((args, kwargs))
         try:
-            call.result = copied(self.function(*args, **kwargs))
+            with made_anew():
+                call.result = copied(self.function(*args, **kwargs))
         except BaseException as error:
             call.error = error
             raise

@@ -9,11 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from utils.models.attention_only import (
-    AttentionOnlyConfig,
-    AttentionOnlyTransformer,
-    as_bridge,
-)
+from utils.models.config import AttentionOnlyConfig
+from utils.models.shelf import blank_model
 
 __all__ = [
     "decoy_model",
@@ -59,15 +56,14 @@ def random_model(
         n_ctx=n_ctx,
         positions=positions,
     )
-    model = AttentionOnlyTransformer(config, seed)
+    model, bridge = blank_model(config, tokenizer)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(1.5 * scale * noise / parameter.shape[-1] ** 0.5)
         model.tok_embed.weight.mul_(d_model**0.5)
-    bridge = as_bridge(model.eval(), tokenizer)
-    return bridge.requires_grad_(False)
+    return bridge
 
 
 def model_from_table(
@@ -79,11 +75,11 @@ def model_from_table(
     """
     d_vocab = logits.shape[0]
     config = AttentionOnlyConfig(n_layers=0, d_vocab=d_vocab, d_model=d_vocab, n_ctx=11)
-    model = AttentionOnlyTransformer(config)
+    model, bridge = blank_model(config)
     with torch.no_grad():
         model.tok_embed.weight.copy_(torch.eye(d_vocab))
         model.head.weight.copy_(logits.T)
-    return as_bridge(model.eval()).requires_grad_(False)
+    return bridge
 
 
 def with_weights(
@@ -137,7 +133,7 @@ def _bridge_with(
     config: AttentionOnlyConfig, weights: dict[str, Tensor], tokenizer=None
 ) -> TransformerBridge:
     """A bridge around a new model with these weights, in TransformerLens's shapes."""
-    model = AttentionOnlyTransformer(config)
+    model, bridge = blank_model(config, tokenizer)
     with torch.no_grad():
         model.tok_embed.weight.copy_(weights["W_E"])
         model.pos.weight.copy_(weights["W_pos"])
@@ -147,7 +143,7 @@ def _bridge_with(
                 rows = weights[f"W_{name.upper()}"][i].transpose(1, 2).flatten(0, 1)
                 layer.attn.get_submodule(name).weight.copy_(rows)
             layer.attn.o.weight.copy_(weights["W_O"][i].flatten(0, 1).T)
-    return as_bridge(model.eval(), tokenizer).requires_grad_(False)
+    return bridge
 
 
 def previous_token_model(
