@@ -27,7 +27,7 @@ from utils.checks import (
     predictions_of,
 )
 from utils.exercises import engine as exercises
-from utils.exercises import verdict
+from utils.exercises import guard, verdict
 from utils.exercises.engine import ExerciseFailed, exercise, hint, run_check
 from utils.exercises.sync import (
     CHAPTERS,
@@ -748,6 +748,7 @@ def test_waiting_without_end_is_stopped_and_told_as_such():
 
 def test_without_a_thread_clock_an_endless_loop_is_stopped_too(monkeypatch):
     monkeypatch.delattr(time, "pthread_getcpuclockid")
+    monkeypatch.setattr(guard, "PATIENCE", 1_000)  # also on a very busy computer
     result = run_check("direct_path", endless, time_limit=0.3)
     assert "loop that never ends" in result.message
 
