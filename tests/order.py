@@ -16,8 +16,8 @@ __all__ = ["Pieces", "begins", "piece_of"]
 # Longest first, as `--durations=0` says; the others follow as they come.
 LONGEST = """
     tests/test_chapters_in_browser.py
-    tests/test_exercises.py
     tests/test_claims.py
+    tests/test_exercises.py
     tests/test_launcher.py
     .solved/ch3_one_layer.ipynb
     chapters/ch3_one_layer.ipynb
@@ -27,7 +27,13 @@ LONGEST = """
     chapters/ch5_induction_heads.ipynb
     .solved/ch6_training_dynamics.ipynb
     chapters/ch6_training_dynamics.ipynb
+    tests/test_jupyterhub_room.py
     tests/test_hub.py
+    tests/test_site_in_browser.py
+    tests/test_training.py
+    tests/test_lab_in_browser.py
+    tests/test_reach.py
+    tests/test_mutants.py
 """.split()
 
 

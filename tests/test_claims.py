@@ -11,7 +11,9 @@ import torch
 from solutions.ch5_induction_heads import repeated_tokens
 from tests import claims, shaken
 from tests.claim_rows import VERDICTS, Claim, all_claims
+from tests.claim_rows.skip_trigrams import stream_at
 from utils.models.attention_only import AttentionOnlyConfig, AttentionOnlyTransformer
+from utils.models.handmade import random_model
 from utils.text.planted import PlantedLanguage
 from utils.training import trainer
 
@@ -143,6 +145,15 @@ def test_command_says_which_verdicts_a_shake_changes(monkeypatch, capsys):
     assert "F-2 (draws): reproduced instead of partly: x is 3" in said
     assert "F-2 changed in 1 of 6" in said and "F-1 changed" not in said
     assert claims.main(["--shake"]) == 2
+
+
+def test_one_place_of_one_layer_is_what_the_model_computes_there():
+    model = random_model(1, seed=3, d_vocab=17, n_ctx=23)
+    tokens = torch.randint(17, (6, 19), generator=torch.Generator().manual_seed(0))
+    places = torch.tensor([0, 1, 7, 11, 17, 18])
+    whole = model.original_model.final_stream(tokens)
+    found = stream_at(model, tokens, places)
+    torch.testing.assert_close(found, whole[torch.arange(6), places])
 
 
 def test_rows_are_well_formed():

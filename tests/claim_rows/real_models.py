@@ -98,6 +98,12 @@ def repeats(m, batch: int) -> torch.Tensor:
     return rows
 
 
+@cache
+def matching(name: str, batch: int) -> torch.Tensor:
+    """`induction_scores` on that many repeats."""
+    return induction_scores(real(name), repeats(real(name), batch))
+
+
 def second_copy(m, rows, hooks=()) -> float:
     log_probs = m.run_with_hooks(rows, fwd_hooks=list(hooks))[:, :-1].log_softmax(-1)
     losses = -log_probs.gather(-1, rows[:, 1:, None]).squeeze(-1)
@@ -163,8 +169,7 @@ def best_before(values: torch.Tensor, layer: int) -> Place:
 def three_ways() -> dict[str, float]:
     """By which way small_gpt2's induction heads hear what stood before a key."""
     m = real("small_gpt2")
-    rows = repeats(m, 8)
-    scores = induction_scores(m, rows)
+    rows, scores = repeats(m, 8), matching("small_gpt2", 8)
     heads = [tuple(at) for at in (scores[0] > scores[0].max() / 2).nonzero().tolist()]
     first = min(heads)[0]
     carrier, copies = (best_before(scores[i], first) for i in (1, 2))
@@ -185,8 +190,7 @@ def three_ways() -> dict[str, float]:
 def named_from_weights() -> dict[str, float]:
     """The strongest sender of SmolLM2's induction heads, and what its cut does."""
     m = real("smollm2")
-    rows = repeats(m, 2)
-    scores = induction_scores(m, rows)
+    rows, scores = repeats(m, 2), matching("smollm2", 2)
     heads = [tuple(at) for at in (scores[0] > scores[0].max() / 2).nonzero().tolist()]
     graph = composition_graph(grouped_heads(weights_of(m)), "k")
     toward = torch.stack([graph[:, :, a, b] for a, b in heads]).mean(0)
@@ -225,15 +229,15 @@ def copying_by_behaviour(m, place: Place) -> float:
 def copy_and_match(name: str, batch: int) -> dict[str, float]:
     """Both scores of the heads that match prefixes best, by behaviour."""
     m = real(name)
-    matching = induction_scores(m, repeats(m, batch))[0]
-    best = matching.flatten().topk(4).indices.tolist()
+    looked = matching(name, batch)[0]
+    best = looked.flatten().topk(4).indices.tolist()
     places = [divmod(at, m.cfg.n_heads) for at in best]
     found = [copying_by_behaviour(m, place) for place in places]
     others = [(layer, 0) for layer in range(0, m.cfg.n_layers, 3)]
     others = [copying_by_behaviour(m, at) for at in others if at not in places]
     return {
-        "matching": min(matching[at].item() for at in places),
-        "top": matching.max().item(),
+        "matching": min(looked[at].item() for at in places),
+        "top": looked.max().item(),
         "lowest": min(found),
         "highest": max(found),
         "others": max(others),

@@ -136,8 +136,9 @@ def score(name: str, without: tuple[int, ...] = ()) -> Tensor:
     for head in without:
         stream = stream - z[:, :, head] @ model.W_O[1, head]
     following = in_bands(windows().roll(-1, 1))[..., None]
-    log_probs = (stream @ model.W_U).log_softmax(-1)
-    return late_minus_early(-log_probs.gather(-1, following).squeeze(-1))
+    logits = stream @ model.W_U
+    right = logits.gather(-1, following).squeeze(-1)
+    return late_minus_early(logits.logsumexp(-1) - right)
 
 
 @cache
