@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformer_lens import FactoredMatrix
 from transformer_lens.model_bridge import TransformerBridge
 
 from solutions.ch3_one_layer import full_ov_circuit, full_qk_circuit
@@ -132,12 +133,16 @@ def _attention(model, destination: int) -> Float[Tensor, "head key"]:
     """What one occurrence of each key draws among half a row, positions aside."""
     frequencies = token_frequencies()
     scores = []
-    for head in range(model.cfg.n_heads):
-        qk = full_qk_circuit(model, 0, head)
+    for qk in _qk_circuits(model):
         score = qk.A[destination] @ qk.B / model.cfg.d_head**0.5
         scores.append(score - (score + frequencies.log()).logsumexp(0))
     factor = torch.stack(scores).exp()
     return factor / (factor + N_CTX / 2)
+
+
+@cache
+def _qk_circuits(model: TransformerBridge) -> list[FactoredMatrix]:
+    return [full_qk_circuit(model, 0, head) for head in range(model.cfg.n_heads)]
 
 
 @cache
