@@ -1,4 +1,7 @@
-"""Chapter 5: wrong answers that once passed: the solution with one thing changed."""
+"""Chapter 5: wrong answers that once passed: the solution with one thing changed.
+
+Over 400 lines: a chapter's wrong answers are one file, which bears its name.
+"""
 
 import pytest
 import torch
