@@ -55,8 +55,10 @@ function light(color) {
 
 function makeReadable(box) {
   for (const element of box.querySelectorAll('[style*="background"]')) {
-    if (!element.style.color) continue;
-    const ground = light(getComputedStyle(element).backgroundColor);
+    const color = getComputedStyle(element).backgroundColor;
+    // What one can see through has the colour of what lies behind it.
+    if (!element.style.color || color.startsWith("rgba")) continue;
+    const ground = light(color);
     const ink = ground > 0.179 ? "black" : "white";
     if (element.style.color !== ink) element.style.color = ink;
   }
