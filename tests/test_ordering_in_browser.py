@@ -1,4 +1,5 @@
-"""The lines to order in real JupyterLab, put in order by keys alone."""
+"""Help in real JupyterLab, by keys alone: a wrong answer, hints, the lines to order, a
+right answer, and both to compare."""
 
 import nbformat
 import pytest
@@ -12,8 +13,13 @@ NAME = "kl_to_bigram"
 CELLS = [
     "from utils.prelude import *",
     f"@exercise\ndef {NAME}(model, log_probs, frequencies):\n"
-    "    raise NotImplementedError",
+    "    return frequencies.sum()",
 ]
+RIGHT = f"""@exercise
+def {NAME}(model, log_probs, frequencies):
+    table = (model.W_E @ model.W_U).log_softmax(dim=-1)  # a remark of my own
+    each = (log_probs.exp() * (log_probs - table)).sum(dim=-1)
+    return float((frequencies * each).sum())"""
 # Text with too little contrast against what is behind it, by WCAG's formula.
 PALE = """place => {
     const parse = text => text.match(/[\\d.]+/g).map(Number);
@@ -79,7 +85,9 @@ def test_lines_are_put_in_order_by_keys_alone(lab, page):
     browser.run_all(page)
     browser.walk_to(page, 1)
     tab_to(page, "Next hint")
+    show = page.get_by_role("button", name="Show the solution")
     for number in (1, 2, 3):
+        assert show.count() == (number > 2)  # offered after two hints
         page.keyboard.press("Enter")
         said(page, f"hint {number} of 4")
     puzzle = puzzle_of(NAME)
@@ -106,10 +114,25 @@ def test_lines_are_put_in_order_by_keys_alone(lab, page):
         page.wait_for_function(f"document.activeElement.title.startsWith('{stays}')")
         press_until(page, "Shift+Tab", f"Down: line {order[0]},")
     assert order == puzzle.solved
-    assert page.locator(".jp-OutputArea").last.evaluate(PALE) == []
+    output = browser.cell_at(page, 1).locator(".jp-OutputArea")
+    assert output.evaluate(PALE) == []
     tab_to(page, "Check this order")
     page.keyboard.press("Enter")
     said(page, "in order")
-    output = page.locator(".jp-OutputArea").last
+    assert output.evaluate(PALE) == [] and output.evaluate(CUT) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("k")  # from the button to the cell above, and back
+    browser.walk_to(page, 1)
+    page.keyboard.press("Enter")
+    browser.write_source(page, RIGHT)
+    page.keyboard.press("Control+Enter")
+    said(page, "passed")
+    compared = output.locator("details")
+    assert compared.get_attribute("open") is None
+    browser.walk_to(page, 1)
+    tab_to(page, "Compare your answer with the course's solution")
+    page.keyboard.press("Enter")
+    output.get_by_text("a remark of my own").wait_for()
+    assert output.get_by_text("direct_path(model).log_softmax").is_visible()
     assert output.evaluate(PALE) == [] and output.evaluate(CUT) == []
     assert browser.errors(page) == []

@@ -116,7 +116,11 @@ class Card:
 
 
 def _pre(text: str, wrap: bool = False) -> str:
-    lines = "pre-wrap;overflow-wrap:anywhere" if wrap else "pre;overflow-x:auto"
+    lines = (
+        "pre-wrap;word-break:normal;overflow-wrap:anywhere"
+        if wrap
+        else "pre;overflow-x:auto"
+    )
     return (
         f'<pre style="white-space:{lines};margin:.5em 0 0;'
         'color:inherit;background:transparent">' + html.escape(text) + "</pre>"

@@ -226,10 +226,13 @@ class _Row:
         self.widget = widgets.HBox([self.code, *self.buttons])
 
     def show(self, number: int, text: str, mark: str) -> None:
+        # Where one line is too long for its place, the rest hangs below its beginning.
+        hang = 0 if "\n" in text else len(text) - len(text.lstrip()) + 4
         self.code.value = (
             '<div style="display:flex;gap:.8em;align-items:baseline">'
             f"<span>{number}</span>"
-            f'<pre style="{CODE};flex:1">{html.escape(text)}</pre>'
+            f'<pre style="{CODE};flex:1;padding-left:{hang}ch;text-indent:-{hang}ch">'
+            f"{html.escape(text)}</pre>"
             f'<strong style="white-space:nowrap">{mark}</strong></div>'
         )
         for label, button in zip(self.labels, self.buttons, strict=True):
