@@ -189,6 +189,14 @@ def test_an_answer_that_is_right_in_the_simple_case_is_told_where_to_look():
     assert "All 3 steps hold in a simple case" in result.notes[-1]
 
 
+def test_a_named_mistake_is_not_followed_by_steps_that_all_hold():
+    mistakes = find_check("ablate_head").mistakes
+    always_layer_0 = next(m for m in mistakes if m.name == "always layer 0")
+    result = run_check("ablate_head", always_layer_0.function)
+    assert (result.mistake, result.steps_held) == ("always layer 0", 2)
+    assert not any("hold in a simple case" in note for note in result.notes)
+
+
 def test_nothing_is_said_of_steps_where_there_are_none_or_all_are_there():
     assert run_check("attention_pattern", pattern_of(3)).steps_held is None
 

@@ -143,15 +143,17 @@ def _say_how_far(verdict: CheckResult, function: Callable) -> None:
     """Add which step of the exercise the answer has reached, if it has several.
 
     An answer that does the right thing under another first line, or that changes what
-    it was given, has reached them all. Of one that stops in its own code and has
-    reached none the error alone is told.
+    it was given, has reached them all, and where the mistake is named and all steps
+    hold, the name says more. Of one that stops in its own code and has reached none the
+    error alone is told.
     """
     steps = steps_of(verdict.name)
     if not steps or verdict.mistake in ("other signature", "changes its input"):
         return
     with _bound_to_answer(verdict.name, function), _as_chapters_set_torch():
         verdict.steps_held = steps_held(steps, function, STEP_LIMIT)
-    if verdict.status == "failed" or verdict.steps_held:
+    all_named = verdict.mistake and verdict.steps_held == len(steps)
+    if not all_named and (verdict.status == "failed" or verdict.steps_held):
         verdict.notes.append(how_far(steps, verdict.steps_held))
 
 
