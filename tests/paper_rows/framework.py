@@ -195,6 +195,7 @@ SECTIONS = (
             measured("F-69", "ch3-075", "ch3-076"),
             measured("F-70", "ch3-071", "ch3-072"),
             measured("F-71", "ch3-077", "ch3-079", "ch3-080"),
+            # No cell: the claim trains three models for it.
             measured("F-74"),
         ),
     ),
@@ -272,6 +273,7 @@ SECTIONS = (
             measured("F-105", "ch5-054", "ch5-057", "ch5-051"),
             measured("F-106", "ch5-061", "ch5-100"),
             measured("F-107", "ch6-077", "ch6-078", "ch7-070", "ch7-055"),
+            # No cell: chapters switch gradients off.
             measured("F-112"),
         ),
     ),
@@ -382,7 +384,7 @@ SECTIONS = (
         "MLPs, convolutions, bases and pointer arithmetic",
         (
             measured("F-140", "ch7-025", "ch7-026"),
-            measured("F-141"),
+            measured("F-141", "ch7-f02"),
             taught(
                 "F-142",
                 "ch1-039 ch1-046",

@@ -47,7 +47,9 @@ SECTIONS = (
         (
             measured("O-30", "ch4-085"),
             measured("O-31", "ch4-087", "ch0-064"),
+            # No cell: every head of two models is left out in turn, on many rows.
             measured("O-32"),
+            # No cell: it is read off the losses of tokens that kept trainings recorded.
             measured("O-33"),
         ),
     ),
