@@ -62,12 +62,12 @@ def test_stub_is_not_attempted(check):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_solution_passes_in_under_two_seconds(check):
-    start = time.perf_counter()
+    start = time.thread_time()  # a busy computer does not count
     result = run_check(check.name, reference(check.name))
     assert result.status == "passed", result.message
     assert result.message == check.passed
     assert not result.notes
-    assert time.perf_counter() - start < 6  # 2 s on an idle machine
+    assert time.thread_time() - start < 4  # 2 s on an idle machine
 
 
 @pytest.mark.slow  # all together
