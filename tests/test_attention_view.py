@@ -192,6 +192,10 @@ def test_coloured_tokens_keep_their_values():
     assert (data["props"]["minValue"], data["props"]["maxValue"]) == (-2, 2)
     said = views.colored_tokens(["a", "b", "c"], values, value_name="loss").description
     assert "loss, from -2 at b (position 1) to 1.25 at c (position 2)" in said
+    later = views.colored_tokens(["a", "b", "c"], values, first=1).description
+    for place in range(3):
+        before, after = f"(position {place})", f"(position {place + 1})"
+        assert (before in said) == (after in later)
 
 
 def test_log_probs_ranks_and_guesses():

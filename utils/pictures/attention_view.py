@@ -193,12 +193,14 @@ def colored_tokens(
     values: Float[Tensor, "pos"],
     *,
     value_name: str = "value",
+    first: int = 0,
     backend: str = "circuitsvis",
 ) -> AttentionView:
     """The text, each token coloured by its value: blue above 0, orange below.
 
-    White is 0 and the largest size has the full colour. Raises ValueError for a wrong
-    shape, missing values, or tokens that do not fit.
+    White is 0 and the largest size has the full colour. `first` is the first token's
+    position, 1 where the start token is left out. Raises ValueError for a wrong shape,
+    missing values, or tokens that do not fit.
     """
     check_backend(backend)
     numbers = figures.check_values(values, (1,), "The values", "[pos]")
@@ -208,12 +210,13 @@ def colored_tokens(
         figure = figures.token_bars(tokens, numbers, value_name, title)
         return of_figure(figure)
     return fit(
-        len(numbers), lambda n: _colored_view(list(tokens), numbers, value_name, n)
+        len(numbers),
+        lambda n: _colored_view(list(tokens), numbers, value_name, first, n),
     )
 
 
 def _colored_view(
-    tokens: list[str], numbers: np.ndarray, value_name: str, kept: int
+    tokens: list[str], numbers: np.ndarray, value_name: str, first: int, kept: int
 ) -> AttentionView:
     chosen = numbers[:kept]
     top = float(np.abs(numbers).max()) or 1.0
@@ -236,8 +239,9 @@ def _colored_view(
     low, high = int(numbers.argmin()), int(numbers.argmax())
     description = (
         f"{len(tokens)} tokens coloured by {value_name}, from {numbers[low]:.3g} at "
-        f"{visible(tokens[low])} (position {low}) to {numbers[high]:.3g} at "
-        f"{visible(tokens[high])} (position {high})." + _shortened(kept, len(tokens))
+        f"{visible(tokens[low])} (position {first + low}) to {numbers[high]:.3g} at "
+        f"{visible(tokens[high])} (position {first + high})."
+        + _shortened(kept, len(tokens))
     )
     html = wrap("ColoredTokens", data, still, description)
     return AttentionView(html, description)
