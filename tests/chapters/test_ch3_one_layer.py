@@ -4,7 +4,9 @@ Over 400 lines: a chapter's tests are one file, which bears its name.
 """
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -478,3 +480,25 @@ def test_most_shipped_heads_copy(shipped):
     """F-69: the paper has 10 of 12."""
     heads = range(shipped.cfg.n_heads)
     assert sum(copying_score(shipped, 0, head) > 0.5 for head in heads) >= 4
+
+
+def test_intervals_of_readings_draw_texts_and_replacements():
+    """Section 6: either alone can make the mean uncertain, and both are counted."""
+    notebook = Path(__file__).parents[2] / "chapters" / "ch3_one_layer.ipynb"
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    (source,) = ["".join(c["source"]) for c in cells if c["id"] == "ch3-110"]
+    namespace = {"torch": torch}
+    exec(source[source.index("def interval") :], namespace)
+    widths = []
+    for falls in (
+        torch.ones(4, 20),
+        torch.tensor([0.0, 0, 0, 4])[:, None].expand(4, 20),
+        torch.arange(20.0).expand(4, 20),
+    ):
+        low, high = namespace["interval"](falls)
+        assert low <= falls.mean() <= high
+        widths.append(high - low)
+    assert widths[0] == 0
+    assert widths[1] == pytest.approx(3, abs=0.1)  # 0 to 3 of 4 draws, or all of them
+    spread = torch.arange(20.0).std(correction=0).item() / 20**0.5
+    assert widths[2] == pytest.approx(2 * 1.96 * spread, rel=0.1)
