@@ -161,7 +161,8 @@ def test_panels_have_ticks_and_the_outer_ones_labels(length):
         assert y.showticklabels == (head in (0, 4))  # four panels in a row
         assert x.showticklabels == (head in (2, 3, 4, 5))  # the lowest of its column
         for axis in (x, y):
-            assert 1 < len(axis.tickvals) <= 12 and axis.ticks != ""
+            most = 6 if axis is x else 12  # labels side by side need more room
+            assert 1 < len(axis.tickvals) <= most and axis.ticks != ""
             assert [f"t{i}" for i in axis.tickvals] == list(axis.ticktext)
 
 

@@ -275,6 +275,7 @@ def _place_panel(
     lowest = head + across >= heads
     fig.layout["xaxis" + suffix] = _panel_axis(
         keys,
+        2 * PANEL_TICKS // max(2, across),  # on a narrow page too they stay apart
         labelled=lowest,
         domain=[left, left + 0.86 / across],
         anchor="y" + suffix,
@@ -284,6 +285,7 @@ def _place_panel(
     )
     fig.layout["yaxis" + suffix] = _panel_axis(
         rows,
+        PANEL_TICKS,
         labelled=column == 0,
         domain=[top - 0.8 / down, top - 0.04 / down],
         anchor="x" + suffix,
@@ -292,11 +294,11 @@ def _place_panel(
     )
 
 
-def _panel_axis(labels: list[str], labelled: bool, **more) -> dict:
-    """An axis with at most 12 small labels; one without labels keeps their ticks."""
+def _panel_axis(labels: list[str], most: int, labelled: bool, **more) -> dict:
+    """An axis with at most so many small labels; without them it keeps their ticks."""
     axis = label_axis(
         labels,
-        PANEL_TICKS,
+        most,
         showticklabels=labelled,
         tickfont={"size": 9},
         ticklen=3,
