@@ -94,3 +94,13 @@ def test_tokens_cannot_break_the_page():
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="2 values for 3 columns"):
         figures.table(COLUMNS, [("0.1", 2.0)])
+
+
+def test_short_cells_and_arrows_are_not_broken_on_a_narrow_page():
+    words = "try ... <|start|> -> except"
+    table = figures.table({"reading": "", "interval": ""}, [(words, "2.55 to 3.56")])
+    reading, interval = cells_of(table)[2:]  # below the two headings
+    assert "white-space:pre;" in interval[1]["style"] + ";"
+    assert "white-space:pre-wrap" in reading[1]["style"]
+    assert reading[2].replace("\u2060", "") == words and "->" not in reading[2]
+    assert words in str(table)

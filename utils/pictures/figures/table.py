@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = ["Table", "table"]
 
+SHORT = 14  # characters; an interval or a rank is not broken
 CELL = "padding:.15em .9em .15em 0;vertical-align:top;text-align:"
 
 
@@ -69,8 +70,10 @@ class Table:
         for i, (cell, side) in enumerate(zip(row, sides, strict=True)):
             name = 'th scope="row"' if i == 0 else "td"
             weight = ";font-weight:400" if i == 0 else ""
-            style = f"{CELL}{side};white-space:pre-wrap{weight}"
-            cells.append(f'<{name} style="{style}">{html.escape(cell)}</{name[:2]}>')
+            space = "pre" if len(cell) <= SHORT else "pre-wrap"
+            style = f"{CELL}{side};white-space:{space}{weight}"
+            text = html.escape(cell.replace("->", "-\u2060>"))  # no break in an arrow
+            cells.append(f'<{name} style="{style}">{text}</{name[:2]}>')
         return "".join(cells)
 
     def _words(self) -> list[bool]:
