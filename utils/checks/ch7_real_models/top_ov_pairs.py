@@ -288,16 +288,16 @@ CHECK = Check(
             one_for_each_source,
         ),
         Mistake(
-            "first block only",
-            "You looked at the first rows only.",
-            first_block_only,
-            matches=_with_blocks_of_some_size(first_block_only),
-        ),
-        Mistake(
             "rest left out",
             "You left out the last rows, which do not fill a strip.",
             rest_left_out,
             matches=_with_blocks_of_some_size(rest_left_out),
+        ),
+        Mistake(
+            "first block only",
+            "You looked at the first rows only.",
+            first_block_only,
+            matches=_with_blocks_of_some_size(first_block_only),
         ),
         Mistake(
             "rows counted anew",
