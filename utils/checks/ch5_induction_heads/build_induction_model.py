@@ -1,8 +1,10 @@
 """Chapter 5, `build_induction_model`: judge, known mistakes and hints."""
 
+import contextlib
+
 import torch
 
-from utils.checks import Check, Mistake
+from utils.checks import Check, Mistake, Wrong
 from utils.checks.ch5_induction_heads import shared
 
 __all__ = ["CHECK"]
@@ -29,7 +31,10 @@ def model_not_scaled(d_vocab, n_ctx):
 
 
 def _only_scale_is_missing(answer) -> bool:
-    """Whether all is right once the queries are sqrt(d_head) times as long."""
+    """Whether it is wrong, and right once queries are sqrt(d_head) times as long."""
+    with contextlib.suppress(Wrong):
+        judge_build_induction_model(answer)
+        return False
     for d_vocab, n_ctx in SIZES:
         weights = answer(d_vocab, n_ctx)
         W_Q = torch.as_tensor(weights["W_Q"])

@@ -231,7 +231,7 @@ TWINS = (
             ),
             Choice(
                 ("Now in one, now in the other."),
-                ("The runs agree."),
+                ("All four runs agree on one of the two."),
             ),
         ),
         right=1,
