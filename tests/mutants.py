@@ -6,7 +6,7 @@ that would pass, or no change at all: it is printed with its line before and aft
 unless `tests/mutant_rows` explains it. The exit code is 1 if there is such a survivor,
 or an explanation without one; 2 for a word that is no exercise.
 
-    python3 -m utils mutants                  all exercises (an hour and more)
+    python3 -m utils mutants                  all exercises (some minutes)
     python3 -m utils mutants ch2              those of one chapter
     python3 -m utils mutants top_bigrams      one exercise
     ... --survivors                           only those that survived the last time
