@@ -236,8 +236,7 @@ def progress(chapter: str = "") -> None:
 
     Beside it stands how long you took, by the minutes of your tries and votes, and how
     long was planned; below it, in which file that is kept. A pass is never taken back.
-    Raises ValueError for a chapter that
-    is not there.
+    Raises ValueError for a chapter that is not there.
     """
     state = read_state()
     passed = state["passed"]

@@ -62,6 +62,8 @@ __all__ = [
 
 DEFAULT = Path(__file__).parents[2] / ".course_progress.json"
 HINTS_FIRST, TRIES_FIRST = 2, 3  # one of the two, before the solution is offered
+# What reading a file raises that holds no progress.
+DAMAGED = (ValueError, AttributeError, TypeError, RecursionError)
 LONGEST_TEXT = 4000  # characters of one's own words; the notebook keeps all
 
 
@@ -83,13 +85,13 @@ def where_kept() -> str:
     """Where the progress is and what is odd about it, in a sentence or two."""
     path = state_path()
     try:
-        state = json.loads(path.read_bytes().decode("utf-8-sig"))
+        state = _load()
         newer, odd = sound_state(state)["version"] > VERSION, has_oddities(state)
     except FileNotFoundError:
         return f"Nothing is kept yet. It will be in {path}."
     except OSError as error:
         return f"{path} cannot be opened ({error.strerror}), so nothing is kept."
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except DAMAGED:
         return (
             f"{path} is damaged. The next check keeps it as {path.name}.damaged and "
             "begins a new one."
@@ -288,12 +290,16 @@ def _this_minute() -> str:
 # --- reading -------------------------------------------------------------------------
 
 
+def _load() -> dict:
+    """What the file holds, if it is no damaged one. Raises OSError and `DAMAGED`."""
+    # With or without the mark that some editors put at the beginning.
+    return json.loads(state_path().read_text(encoding="utf-8-sig"))
+
+
 def _read() -> tuple[dict, bool]:
     try:
-        # With or without the mark that some editors put at the beginning.
-        state = json.loads(state_path().read_text(encoding="utf-8-sig"))
-        return sound_state(state), False
+        return sound_state(_load()), False
     except FileNotFoundError:
         return sound_state({}), False
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+    except (OSError, *DAMAGED):
         return sound_state({}), True

@@ -92,10 +92,10 @@ def _score_parts(model, tokens, layer=0) -> Tensor:
     return torch.cat([embed[None], position[None], heads])
 
 
-def _score_terms(model, queries: Tensor, keys: Tensor, head: int) -> Tensor:
+def _score_terms(model, queries: Tensor, keys: Tensor, head: int, layer=1) -> Tensor:
     return einsum(
-        queries @ model.W_Q[1, head],
-        keys @ model.W_K[1, head],
+        queries @ model.W_Q[layer, head],
+        keys @ model.W_K[layer, head],
         "i batch q d, j batch k d -> i j batch q k",
     )
 
@@ -131,9 +131,7 @@ def scores_of_layer_1(model, tokens, head):
 
 def scores_of_last_layer(model, tokens, head):
     parts = _score_parts(model, tokens)
-    queries, keys = parts @ model.W_Q[-1, head], parts @ model.W_K[-1, head]
-    scores = einsum(queries, keys, "i batch q d, j batch k d -> i j batch q k")
-    return scores / model.cfg.d_head**0.5
+    return _score_terms(model, parts, parts, head, -1) / model.cfg.d_head**0.5
 
 
 def scores_masked(model, tokens, head):

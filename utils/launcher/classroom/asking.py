@@ -60,11 +60,10 @@ def _found(room: Room, since: datetime.datetime | None) -> list[Question]:
 
     `since` is when counting begins.
     """
-    kinds = (
-        sorted(_on_votes(room, since), key=lambda pair: pair[0]),
-        sorted(_on_mistakes(room, since), key=lambda pair: pair[0]),
-        sorted(_on_stuck(room, since), key=lambda pair: pair[0]),
-    )
+    kinds = [
+        sorted(kind(room, since), key=lambda pair: pair[0])
+        for kind in (_on_votes, _on_mistakes, _on_stuck)
+    ]
     best = [question for kind in kinds for _, question in kind[:1]]
     others = [question for kind in kinds for _, question in kind[1:3]]
     ranked = [sorted(part, key=lambda one: -one.people) for part in (best, others)]
@@ -109,15 +108,15 @@ def _on_votes(room: Room, since) -> Iterator[tuple[float, Question]]:
         ]
         best = vote.prediction.choices[wrong.index(max(wrong))]
         right = vote.prediction.choices[vote.prediction.right]
+        people = voters - vote.now[vote.prediction.right]
         why = (
-            f"{voters - vote.now[vote.prediction.right]} of {voters} have "
-            f"`{vote.prediction.name}` wrong. {_advice(room, vote, share)}"
+            f"{people} of {voters} have `{vote.prediction.name}` wrong. "
+            f"{_advice(room, vote, share)}"
         )
         listen = (
             f"{max(wrong)} chose: {best.text} {best.explanation} "
             f"Right is: {right.text} {right.explanation}"
         )
-        people = voters - vote.now[vote.prediction.right]
         yield abs(share - 0.5), Question(why, vote.prediction.question, listen, people)
 
 
@@ -125,26 +124,27 @@ def _voted_late(room: Room, vote: Vote, since) -> int:
     """How many voted on a question in the time that counts."""
     if since is None:
         return sum(vote.first)
-    kept = [
-        state["record"]["predictions"].get(vote.prediction.name, {})
-        for state in _states(room)
-    ]
     return sum(
         any(
             _late(votes[key]["at"], room, since)
             for key in ("first", "second")
             if key in votes
         )
-        for votes in kept
+        for votes in _kept(room, vote)
     )
 
 
-def _advice(room: Room, vote: Vote, share: float) -> str:
+def _kept(room: Room, vote: Vote) -> list[dict]:
+    """What the record of each learner who was asked a question holds of it."""
     kept = [
         state["record"]["predictions"].get(vote.prediction.name)
         for state in _states(room)
     ]
-    shown = [votes.get("revealed") is not None for votes in kept if votes]
+    return [votes for votes in kept if votes]
+
+
+def _advice(room: Room, vote: Vote, share: float) -> str:
+    shown = [votes.get("revealed") is not None for votes in _kept(room, vote)]
     if 2 * sum(shown) > len(shown):
         return "The answer has been shown: ask for hands, and for a reason."
     if share < LOST:
