@@ -9,7 +9,7 @@ import torch
 from utils.checks.ch7_real_models import shared
 from utils.models import real
 from utils.models.attention_only import ModelFileError, live_models
-from utils.models.findings import KINDS, REPORTED, compare
+from utils.models.findings import KINDS, REPORTED, compare, elsewhere
 from utils.models.real import (
     as_row,
     best_here,
@@ -139,7 +139,7 @@ def test_what_was_reported_agrees_with_itself_and_differs_from_nothing(name):
     assert told
     layers, heads = (1 + max(row.head[i] for row in told) for i in (0, 1))
     scores, graph = torch.zeros(3, layers, heads), torch.zeros(2 * (layers, heads))
-    blank = list(compare(name, scores - 1, graph - 1))
+    blank = compare(name, scores - 1, graph - 1)
     for row in told:
         value = 0.5 if row.value is None else row.value
         if row.what in KINDS:
@@ -147,17 +147,17 @@ def test_what_was_reported_agrees_with_itself_and_differs_from_nothing(name):
         else:
             source = tuple(map(int, row.what.split()[-1].split(".")))
             graph[source + row.head] = value
-    agreed = list(compare(name, scores, graph))[: len(told)]
+    agreed = compare(name, scores, graph)
     named = sum(row.value is None for row in told)
-    assert sum(": agrees;" in line for line in agreed) >= len(told) - named
-    assert sum(": differs;" in line for line in blank) == len(told) - named
-    rest = "\n".join(compare(name, scores, graph)).partition("other models:")[2]
-    assert f" {name} " not in rest
+    assert len(agreed) == len(told)
+    assert sum(row[5] == "agrees" for row in agreed) >= len(told) - named
+    assert sum(row[5] == "differs" for row in blank) == len(told) - named
+    assert name not in {row[0] for row in elsewhere(name)}
 
 
 def test_a_head_that_a_stand_in_lacks_is_not_looked_for():
-    lines = list(compare("gpt2", torch.zeros(5, 4, 12), torch.zeros(4, 12, 4, 12)))
-    assert any("2.2" in line for line in lines)
-    assert not any("5.5" in line for line in lines)
-    few = list(compare("gpt2", torch.zeros(5, 1, 1), torch.zeros(1, 1, 1, 1)))
-    assert few[0].startswith("Nobody reported anything about gpt2")
+    rows = compare("gpt2", torch.zeros(5, 4, 12), torch.zeros(4, 12, 4, 12))
+    heads = {row[1] for row in rows}
+    assert "2.2" in heads and "5.5" not in heads
+    few = compare("gpt2", torch.zeros(5, 1, 1), torch.zeros(1, 1, 1, 1))
+    assert [row[2] for row in few] == [""] * 3

@@ -28,7 +28,7 @@ from solutions.ch7_real_models import (
 from utils.checks.ch7_real_models import shared
 from utils.exercises.engine import run_check
 from utils.models.attention_only import load_model
-from utils.models.findings import REPORTED, compare
+from utils.models.findings import REPORTED, compare, elsewhere
 from utils.models.handmade import random_model
 from utils.models.real import load_real_model, start_id, weights_of
 
@@ -155,10 +155,10 @@ def scores_from_the_cache(model, tokens, skip_start=False):
     return torch.stack(found).numpy()
 
 
-def copying_from_whole_matrices(weights):
-    paths = weights["W_V"].double() @ weights["W_O"].double()
-    whole = weights["W_E"].double() @ paths @ weights["W_U"].double()
-    eigenvalues = torch.linalg.eigvals(whole)
+def copying_in_the_stream(weights):
+    """From eigenvalues of a [d_model, d_model] matrix."""
+    around = weights["W_U"] @ weights["W_E"]
+    eigenvalues = torch.linalg.eigvals(weights["W_V"] @ weights["W_O"] @ around)
     return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)
 
 
@@ -172,7 +172,7 @@ def groups_by_index(weights):
 OTHER_WAYS = {
     "composition_graph": graph_by_products,
     "induction_scores": scores_from_the_cache,
-    "copying_scores": copying_from_whole_matrices,
+    "copying_scores": copying_in_the_stream,
     "grouped_heads": groups_by_index,
 }
 
@@ -307,9 +307,8 @@ def test_smollm2_has_the_papers_circuit(smollm2):
     copying = copying_scores(weights)
     ranks = [int((copying > copying[at]).sum()) for at in inductive]
     assert min(ranks) > 50  # they do not stand out
-    lines = list(compare("smollm2", scores, graph))
-    mine = [line for line in lines if "reported" in line]
-    assert len(mine) == 6 and all("agrees" in line for line in mine)
+    verdicts = [row[5] for row in compare("smollm2", scores, graph)]
+    assert verdicts == ["agrees"] * 6
 
 
 @pytest.mark.slow
@@ -351,19 +350,18 @@ def test_terms_of_an_mlp_are_exact_in_the_shipped_model():
 def test_a_table_says_reported_found_and_verdict():
     scores, graph = torch.zeros(5, 12, 12), torch.zeros(12, 12, 12, 12)
     scores[0, 5, 5], scores[0, 6, 9], scores[2, 3, 0] = 0.95, 0.2, 0.6
-    lines = list(compare("gpt2", scores, graph))
-    said = {line.split()[2]: line for line in lines if "prefix" in line}
-    assert "reported  0.93, found 0.95 (rank 1): agrees" in said["5.5"]
-    assert "found 0.20 (rank 2): differs" in said["6.9"]
-    named = [line for line in lines if "duplicate token" in line and " 3.0 " in line]
-    assert "reported named, found 0.60 (rank 1): agrees" in named[0]
-    assert len([line for line in lines if "attn-only-2l" in line]) == 3
+    rows = {row[:2]: row[2:6] for row in compare("gpt2", scores, graph)}
+    assert rows["prefix matching", "5.5"] == ("0.93", pytest.approx(0.95), 1, "agrees")
+    assert rows["prefix matching", "6.9"] == ("0.91", pytest.approx(0.2), 2, "differs")
+    assert rows["duplicate token", "3.0"] == ("named", pytest.approx(0.6), 1, "agrees")
+    assert {row[0] for row in elsewhere("gpt2")} == {"attn-only-2l"}
+    assert len(elsewhere("gpt2")) == 3 and len(elsewhere("attn-only-2l")) == 12
 
 
 def test_a_model_that_nobody_wrote_about_gets_its_own_numbers():
     scores = torch.zeros(5, 2, 3)
     scores[1, 1, 2] = 0.75
-    lines = list(compare("mine", scores, torch.zeros(2, 3, 2, 3)))
-    assert "Nobody" in lines[0]
-    assert any("previous token" in line and "1.2  0.75" in line for line in lines)
+    rows = compare("mine", scores, torch.zeros(2, 3, 2, 3))
+    assert [row[0] for row in rows] == list(SCORES[:3])
+    assert rows[1] == ("previous token", "1.2", "", 0.75, 1, "new", "")
     assert len(REPORTED) >= 15 and len(SCORES) == 5

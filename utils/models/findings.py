@@ -1,17 +1,16 @@
 """What others reported about heads of public models, to print beside what is found.
 
-Chapter 7 prints `compare`. A reported number holds for one model and one way to
-measure; where ours differs in the way (other random tokens, other lengths) it can only
-be close.
+Chapter 7 shows `compare` and `elsewhere`. A reported number holds for one model and one
+way to measure; where ours differs in the way (other random tokens, other lengths)
+it can only be close.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["REPORTED", "Reported", "compare"]
+__all__ = ["REPORTED", "Reported", "compare", "elsewhere"]
 
 # The order of `induction_scores`.
 KINDS = ("prefix matching", "previous token", "duplicate token")
@@ -30,6 +29,11 @@ class Reported:
     head: tuple[int, int]
     value: float | None
     source: str
+
+    @property
+    def told(self) -> str:
+        """The number as it is printed, or that there is none."""
+        return "named" if self.value is None else f"{self.value:.2f}"
 
 
 PUBLIC = "public reproductions of 2026; several agree to .01"
@@ -74,12 +78,13 @@ def compare(
     name: str,
     scores: Float[Tensor, "score layer head"],
     graph: Float[Tensor, "from_layer from_head to_layer to_head"],
-) -> Iterator[str]:
-    """Lines: reported, found here, verdict; then what is reported of other models.
+) -> list[tuple[str, str, str, float, int, str, str]]:
+    """Rows: what, head, reported, found here, its rank, verdict, source.
 
     `scores` as `induction_scores` gives them and `graph` as `composition_graph` does
     for keys, both of the model called `name`. Within 0.1 a score agrees; without a
-    reported number, one of the five largest of its kind does.
+    reported number, one of the five largest of its kind does. Where nobody reported
+    anything about a model, the rows are its best head of each kind.
     """
     layers, heads = scores.shape[1:]
     mine = [
@@ -88,28 +93,29 @@ def compare(
         if row.model == name and row.head[0] < layers and row.head[1] < heads
     ]
     if not mine:
-        yield f"Nobody reported anything about {name}; here is what was found."
-        for kind, values in zip(KINDS, scores, strict=False):
-            at = divmod(int(values.argmax()), values.shape[1])
-            yield f"   {kind:>22}  {_called(at):>5}  {values[at]:.2f}"
+        best = [divmod(int(values.argmax()), heads) for values in scores[: len(KINDS)]]
+        return [
+            (kind, _called(at), "", float(values[at]), 1, "new", "")
+            for kind, at, values in zip(KINDS, best, scores, strict=False)
+        ]
+    rows = []
     for row in mine:
         found, rank = _found(row, scores, graph)
         agrees = rank <= 5 if row.value is None else abs(found - row.value) <= CLOSE
-        told = "named" if row.value is None else f"{row.value:.2f}"
-        yield (
-            f"{row.what:>22}  {_called(row.head):>5}  reported {told:>5}, found "
-            f"{found:.2f} (rank {rank}): {'agrees' if agrees else 'differs'}; "
-            f"{row.source}"
+        verdict = "agrees" if agrees else "differs"
+        rows.append(
+            (row.what, _called(row.head), row.told, found, rank, verdict, row.source)
         )
-    yield ""
-    yield "Reported of other models:"
-    for row in REPORTED:
-        if row.model not in (name, "smollm2"):
-            told = "named" if row.value is None else f"{row.value:.2f}"
-            yield (
-                f"   {row.model:>12}  {row.what:>22}  {_called(row.head):>5}  {told}; "
-                f"{row.source}"
-            )
+    return rows
+
+
+def elsewhere(name: str) -> list[tuple[str, str, str, str, str]]:
+    """Rows about other models than `name`: model, what, head, reported, source."""
+    return [
+        (row.model, row.what, _called(row.head), row.told, row.source)
+        for row in REPORTED
+        if row.model not in (name, "smollm2")
+    ]
 
 
 def _found(row: Reported, scores: Tensor, graph: Tensor) -> tuple[float, int]:

@@ -62,6 +62,8 @@ def _by_hand(weights, kind, **change) -> Tensor:
                 for j in range(heads):
                     first = weights["W_V"][a, i] @ weights["W_O"][a, i]
                     second = LATER[kind](weights, (b, j))
+                    if change.get("one_factor"):
+                        second = weights[f"W_{kind.upper()}"][b, j]
                     if change.get("later_turned"):
                         second = second.T
                     if change.get("values_turned") and kind == "v":
@@ -72,6 +74,8 @@ def _by_hand(weights, kind, **change) -> Tensor:
                     size = first.norm() * second.norm()
                     if change.get("raw"):
                         size = 1.0
+                    if change.get("one_size"):
+                        size = (first, second)[change["one_size"] == "later"].norm()
                     if change.get("above_squared"):
                         size = size / both.norm()
                     if change.get("size_squared"):
@@ -123,6 +127,22 @@ def neighbours_only(weights, kind="k"):
 
 def queries_for_keys(weights, kind="k"):
     return _by_hand(weights, {"q": "k", "k": "q", "v": "v"}[kind])
+
+
+def keys_as_queries(weights, kind="k"):
+    return _by_hand(weights, {"q": "q", "k": "q", "v": "v"}[kind])
+
+
+def one_factor_of_the_later(weights, kind="k"):
+    return _by_hand(weights, kind, one_factor=True)
+
+
+def divided_by_the_earlier(weights, kind="k"):
+    return _by_hand(weights, kind, one_size="earlier")
+
+
+def divided_by_the_later(weights, kind="k"):
+    return _by_hand(weights, kind, one_size="later")
 
 
 def always_keys(weights, kind="k"):
@@ -252,6 +272,24 @@ CHECK = Check(
             later_turned,
         ),
         Mistake(
+            "divided by the earlier norm only",
+            "You divided by the norm of the earlier head's W_OV alone. The later "
+            "head's matrix has a size too: divide by both norms.",
+            divided_by_the_earlier,
+        ),
+        Mistake(
+            "divided by the later norm only",
+            "You divided by the norm of the later head's matrix alone. The earlier "
+            "head's W_OV has a size too: divide by both norms.",
+            divided_by_the_later,
+        ),
+        Mistake(
+            "one factor of the later head",
+            "You multiplied by one matrix of the later head, such as W_K, and left "
+            "out the other. A side of it is a whole circuit: W_QK, W_QK^T or W_OV.",
+            one_factor_of_the_later,
+        ),
+        Mistake(
             "divided by the factors' norms",
             "You divided by the norms of W_V, W_O, W_Q and W_K one by one. What is "
             "compared are whole circuits: divide by the norms of W_OV and W_QK.",
@@ -292,6 +330,12 @@ CHECK = Check(
             "Your function does not use `kind`.",
             always_keys,
             swap=("[kind]", '["k"]'),
+        ),
+        Mistake(
+            "keys as queries",
+            "Your 'k' gives what 'q' gives. For the keys the vector meets W_K first: "
+            "W_QK^T = W_K W_Q^T.",
+            keys_as_queries,
         ),
         Mistake(
             "queries for keys",

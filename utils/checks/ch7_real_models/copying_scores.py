@@ -4,6 +4,7 @@ import torch
 
 from utils.checks import Check, Mistake, expect
 from utils.checks.ch7_real_models import shared
+from utils.checks.largest import Largest
 
 __all__ = ["CHECK"]
 
@@ -31,6 +32,20 @@ def judge_copying_scores(answer) -> None:
         expect.tensor(answer(copies), layer=1, head=2)[0],
         torch.tensor([1.0, -1.0]),
         "A head that raises every token it sees should score 1, one that lowers it -1.",
+    )
+    _judge_sizes(answer)
+
+
+def _judge_sizes(answer) -> None:
+    """Last: what is right but has no room in a real model."""
+    weights = shared.made_up(3, d_vocab=300)
+    with Largest() as largest:
+        answer(weights)
+    expect.true(
+        largest.numel < 300**2,
+        "The result is right, but you make a matrix of all tokens by all tokens. For "
+        "49,152 of them it takes 9.7 GB for each head. Begin the product at another "
+        "place, so that it is [d_head, d_head].",
     )
 
 
@@ -73,6 +88,11 @@ def real_parts_below(weights):
 def share_of_positive(weights):
     eigenvalues = _eigenvalues(weights)
     return (eigenvalues.real > 0).float().mean(-1)
+
+
+def each_alike(weights):
+    eigenvalues = _eigenvalues(weights)
+    return (eigenvalues.real / eigenvalues.abs()).mean(-1)
 
 
 def singular_values(weights):
@@ -187,6 +207,12 @@ CHECK = Check(
             share_of_positive,
         ),
         Mistake(
+            "each eigenvalue alike",
+            "You divided each eigenvalue by its own size and took the mean, so a tiny "
+            "one counts as much as a large one. Sum first, above and below.",
+            each_alike,
+        ),
+        Mistake(
             "singular values",
             "You divided by the singular values. They are not the absolute values of "
             "the eigenvalues.",
@@ -249,8 +275,8 @@ CHECK = Check(
         ),
         Mistake(
             "as if tied",
-            "You used W_E in place of W_U. In some models one is the other turned, but "
-            "not in all.",
+            "You used W_E in place of W_U. In some models one is the transpose of the "
+            "other, but not in all.",
             as_if_tied,
         ),
         Mistake(
@@ -262,6 +288,7 @@ CHECK = Check(
     passed=(
         "Checked head by head against all eigenvalues of the whole matrix, and with a "
         "head that copies and one that does the opposite. For 49,152 tokens the whole "
-        "matrix would take 9.7 GB a head; with the product turned, 64 by 64 is enough."
+        "matrix would take 9.7 GB a head; with the product begun at W_O, 64 by 64 is "
+        "enough."
     ),
 )

@@ -113,6 +113,8 @@ def _folded(weights, centre=True, **change):
             heads = (slice(None), None) if W.dim() == 4 else ()
             here = (*heads, ..., None)
             new = w[here] * (_less_mean(W) if change.get("centred_first") else W)
+            if change.get("readers_always"):
+                new = _less_mean(new)
             read = new if change.get("bias_scaled") else W
             if change.get("bias_centred"):
                 read = _less_mean(W)
@@ -122,7 +124,8 @@ def _folded(weights, centre=True, **change):
             if bias is not None and not change.get("bias_lost"):
                 met = b[here] * read
                 met = met.mean(-2) if change.get("bias_mean") else met.sum(-2)
-                folded[bias] = weights[bias] + met
+                own = 0.0 if change.get("own_bias_lost") else weights[bias]
+                folded[bias] = own + met
         if not change.get("norms_kept"):
             folded[f"{norm}_w"], folded[f"{norm}_b"] = torch.ones_like(w), 0 * b
     if centre and not change.get("writers_kept"):
@@ -141,6 +144,14 @@ def _less_mean(values, axis=-2):
 
 def bias_lost(weights, centre=True):
     return _folded(weights, centre, bias_lost=True)
+
+
+def own_bias_lost(weights, centre=True):
+    return _folded(weights, centre, own_bias_lost=True)
+
+
+def readers_always_centred(weights, centre=True):
+    return _folded(weights, centre, readers_always=True)
 
 
 def bias_scaled(weights, centre=True):
@@ -233,6 +244,12 @@ CHECK = Check(
             swap=("weights[bias] + (b_here * W).sum(dim=-2)", "weights[bias]"),
         ),
         Mistake(
+            "own bias lost",
+            "What the norms' biases add has taken the place of the matrices' own "
+            "biases. b_Q and the others stay, and it is added to them.",
+            own_bias_lost,
+        ),
+        Mistake(
             "norm bias scaled",
             "You sent the norm's bias through the matrix that is folded already. The "
             "bias comes after the weight, so it meets the old matrix.",
@@ -266,6 +283,12 @@ CHECK = Check(
             "You centred although `centre` was False. An RMSNorm subtracts no mean, so "
             "its model uses that direction.",
             always_centred,
+        ),
+        Mistake(
+            "readers always centred",
+            "You took the mean off what reads although `centre` was False. An RMSNorm "
+            "subtracts no mean, so its model reads that direction too.",
+            readers_always_centred,
         ),
         Mistake(
             "output biases not centred",

@@ -73,6 +73,11 @@ def as_often_as_groups(weights):
     return _with(weights, lambda v, n: v.repeat_interleave(groups, 1))
 
 
+def divided_by_groups(weights):
+    heads, groups = weights["W_Q"].shape[1], weights["W_K"].shape[1]
+    return _with(weights, lambda v, n: v[:, torch.arange(heads) // groups])
+
+
 def along_the_layers(weights):
     return _with(weights, lambda v, n: v.repeat_interleave(n, 0))
 
@@ -119,6 +124,12 @@ CHECK = Check(
             "You repeated each group as often as there are groups. It has to stand "
             "once for each of its heads: heads divided by groups.",
             as_often_as_groups,
+        ),
+        Mistake(
+            "divided by the number of groups",
+            "You divided a head's number by the number of groups. The group of head h "
+            "is h // (heads per group), and that is heads divided by groups.",
+            divided_by_groups,
         ),
         Mistake(
             "along the layers",

@@ -1,4 +1,7 @@
-"""Chapter 7, `induction_scores`: judge, known mistakes and hints."""
+"""Chapter 7, `induction_scores`: judge, known mistakes and hints.
+
+Over 400 lines: the judge stands with all mistakes that it can name.
+"""
 
 import torch
 from torch import Tensor
@@ -84,6 +87,8 @@ def _scores(model, tokens, skip_start=False, **change) -> Tensor:
     first = change.get("first", 1)
     same = (tokens[:, :, None] == tokens[:, None, :]).tril(-1)
     every = torch.ones_like(same)
+    if change.get("own_copy"):
+        same = (tokens[:, :, None] == tokens[:, None, :]).tril()
     matching = torch.zeros_like(same)
     matching[..., 1:] = same[..., :-1]
     if change.get("after"):  # what follows the query's own position is not there yet
@@ -117,7 +122,10 @@ def _scores(model, tokens, skip_start=False, **change) -> Tensor:
         if change.get("mean_of"):
             rows.append(_mean_of(change["mean_of"], pattern, kinds))
             continue
-        on = (pattern[None] * kinds[:, :, None]).sum((1, 3, 4))  # score head
+        seen = pattern
+        if change.get("start_above"):
+            seen = cache["pattern", layer][:, :, first:]
+        on = (seen[None] * kinds[:, :, None]).sum((1, 3, 4))  # score head
         asked = kinds.any(-1)
         if change.get("all_queries"):
             asked = torch.ones_like(asked)
@@ -167,6 +175,14 @@ def points_at_the_copy(model, tokens, skip_start=False):
 
 def counts_itself(model, tokens, skip_start=False):
     return _scores(model, tokens, skip_start, itself=True)
+
+
+def its_own_copy(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, own_copy=True)
+
+
+def start_kept_above(model, tokens, skip_start=False):
+    return _scores(model, tokens, skip_start, start_above=True)
 
 
 def order_swapped(model, tokens, skip_start=False):
@@ -329,6 +345,13 @@ CHECK = Check(
             counts_itself,
         ),
         Mistake(
+            "its own copy",
+            "Your mask of equal tokens has the query's own position in it. Then every "
+            "query has a copy, and prefix matching asks queries that have none. Take "
+            "earlier positions only: `.tril(-1)`.",
+            its_own_copy,
+        ),
+        Mistake(
             "order",
             "Prefix matching and duplicate token have changed places.",
             order_swapped,
@@ -348,6 +371,12 @@ CHECK = Check(
                 "given = weights.sum(dim=-1)",
                 "given = pattern[:, :, 1:].sum(dim=-1)",
             ),
+        ),
+        Mistake(
+            "start kept above",
+            "You took the attention to position 0 away below and not above, so a score "
+            "can exceed 1. With `skip_start` it counts on neither side.",
+            start_kept_above,
         ),
         Mistake(
             "over all queries",

@@ -1,4 +1,7 @@
-"""Chapter 7, `mlp_path_terms`: judge, known mistakes and hints."""
+"""Chapter 7, `mlp_path_terms`: judge, known mistakes and hints.
+
+Over 400 lines: the judge stands with all mistakes that it can name.
+"""
 
 import torch
 from torch import Tensor
@@ -72,6 +75,8 @@ def _terms(model, tokens, layer, **change) -> Tensor:
     parts, late = [cache["resid_pre", 0]], []
     if change.get("no_positions"):
         parts = [weights["W_E"][tokens]]
+    if change.get("late_stream"):
+        parts = [cache["resid_pre", layer]]
     for earlier in range(layer + change.get("layers", 1)):
         z, W_O = cache["z", earlier], weights["W_O"][earlier]
         heads = [z[:, :, head] @ matrix for head, matrix in enumerate(W_O)]
@@ -79,17 +84,23 @@ def _terms(model, tokens, layer, **change) -> Tensor:
             heads = [cache["attn_out", earlier]]
         own_too = change.get("own_mlp", 0)
         mlp = [cache["mlp_out", earlier]] if earlier < layer + own_too else []
+        if change.get("no_mlps"):
+            mlp = []
         if change.get("mlps_last"):
             late, mlp = late + mlp, []
         parts += mlp + heads if change.get("mlp_first") else heads + mlp
     first, end = change.get("b_O", (0, 1))
     constant = weights["b_O"][first and layer : layer + end].sum(0)
+    if change.get("every_b_O"):
+        constant = weights["b_O"].sum(0)
     if change.get("b_out_too"):
         constant = constant + weights["b_out"][:layer].sum(0)
     if change.get("heads_together"):
         constant = 0 * constant
     parts += [*late, constant.expand_as(parts[0])]
     stack = torch.stack(parts)
+    if change.get("centred"):
+        stack = stack - stack.mean(-1, keepdim=True)
     scale = cache[f"blocks.{layer}.{change.get('norm', 'ln2')}.hook_scale"]
     if change.get("own_scale"):
         scale = stack.pow(2).mean(-1, keepdim=True).sqrt().clamp(min=1e-6)
@@ -174,6 +185,26 @@ def through_the_gate(model, tokens, layer):
 
 def output_biases_left_out(model, tokens, layer):
     return _terms(model, tokens, layer, b_O=(0, -layer))
+
+
+def output_biases_of_all_layers(model, tokens, layer):
+    return _terms(model, tokens, layer, every_b_O=True)
+
+
+def constant_first(model, tokens, layer):
+    return _terms(model, tokens, layer).roll(1, 0)
+
+
+def stream_for_the_embedding(model, tokens, layer):
+    return _terms(model, tokens, layer, late_stream=True)
+
+
+def mlps_left_out(model, tokens, layer):
+    return _terms(model, tokens, layer, no_mlps=True)
+
+
+def means_taken_off(model, tokens, layer):
+    return _terms(model, tokens, layer, centred=True)
 
 
 def own_output_bias_only(model, tokens, layer):
@@ -288,6 +319,37 @@ CHECK = Check(
             "What is the same for every text is more than b_in: each layer's heads "
             "also add a bias, b_O, to the stream.",
             output_biases_left_out,
+        ),
+        Mistake(
+            "output biases of all layers",
+            "You counted b_O of all layers. What later layers write is not in the "
+            "stream yet when this MLP reads.",
+            output_biases_of_all_layers,
+        ),
+        Mistake(
+            "constant first",
+            "Your terms are right, but what is the same for every text stands first. "
+            "It belongs at the end of the list.",
+            constant_first,
+        ),
+        Mistake(
+            "stream for the embedding",
+            "Your first term is the stream before `layer`. It holds what all earlier "
+            'layers wrote, which then counts twice; the embedding is `cache["resid_pre"'
+            ", 0]`.",
+            stream_for_the_embedding,
+        ),
+        Mistake(
+            "MLPs left out",
+            "Your list has heads only. The earlier MLPs write to the stream too, and "
+            "each is a term.",
+            mlps_left_out,
+        ),
+        Mistake(
+            "means taken off",
+            "You subtracted a mean from what was written. In a folded model nothing "
+            "is left to subtract; where the norm is an RMSNorm nothing ever was.",
+            means_taken_off,
         ),
         Mistake(
             "own output bias only",

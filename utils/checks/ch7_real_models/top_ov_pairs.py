@@ -5,11 +5,13 @@ from torch import Tensor
 
 from utils.checks import Check, Mistake, Wrong, expect
 from utils.checks.ch7_real_models import shared
+from utils.checks.largest import Largest
 
 __all__ = ["CHECK"]
 
 DEFAULT = 10
 ROWS = 1301  # no multiple of what is usual
+MANY = 3000  # more than the rows that are taken at a time
 BLOCKS = (128, 512, 64, 100, 200, 256, 500, 1000, 1024)  # rows at a time
 
 
@@ -35,6 +37,15 @@ def judge_top_ov_pairs(answer) -> None:
     weights = _every_row_counts(6, 0, 2)
     _judge_one(answer(weights, 0, 2, ROWS), weights, 0, 2, ROWS)
     # Last, so that a known mistake has shown itself in the cases above.
+    weights = shared.made_up(seed=7, d_vocab=MANY)
+    with Largest() as largest:
+        answer(weights, 0, 1, 3)
+    expect.true(
+        largest.numel < MANY**2,
+        "The result is right, but you make the whole matrix of all tokens by all "
+        "tokens. For 49,152 of them it takes 9.7 GB. Take some hundred rows at a time, "
+        "and keep the k largest entries so far.",
+    )
     for name, ids in (("source", result[1]), ("output", result[2])):
         expect.true(
             not (isinstance(ids, Tensor) and ids.is_floating_point()),
@@ -69,7 +80,10 @@ def _every_row_counts(seed: int, layer: int, head: int) -> dict[str, Tensor]:
 
 def _judge_one(result, weights, layer, head, k) -> None:
     if not isinstance(result, tuple | list) or len(result) != 3:
-        raise Wrong("Your function should return three tensors: entries, sources, outs")
+        raise Wrong(
+            "Your function should return three tensors: entries, source tokens, output "
+            "tokens."
+        )
     values, sources, outputs = (expect.tensor(part, k=k) for part in result)
     circuit = _centred_circuit(weights, layer, head)
     expected = circuit.flatten().topk(k).values
@@ -155,6 +169,31 @@ def mean_over_the_stream(weights, layer, head, k=10):
     path = weights["W_V"][layer, head] @ weights["W_O"][layer, head]
     W_U = weights["W_U"] - weights["W_U"].mean(0)
     return _largest(weights["W_E"] @ path @ W_U, k)
+
+
+def mean_over_the_head(weights, layer, head, k=10):
+    outputs = weights["W_O"][layer, head] @ weights["W_U"]
+    sources = weights["W_E"] @ weights["W_V"][layer, head]
+    return _largest(sources @ (outputs - outputs.mean(0)), k)
+
+
+def as_if_tied(weights, layer, head, k=10):
+    return _largest(
+        _centred_circuit(weights | {"W_U": weights["W_E"].T}, layer, head), k
+    )
+
+
+def one_for_each_output(weights, layer, head, k=10):
+    best = _centred_circuit(weights, layer, head).max(dim=0)
+    values, columns = best.values.topk(k)
+    return values, best.indices[columns], columns
+
+
+def entries_not_centred(weights, layer, head, k=10):
+    """Found with each row's mean taken off, told with it."""
+    _, rows, columns = _largest(_centred_circuit(weights, layer, head), k)
+    path = weights["W_V"][layer, head] @ weights["W_O"][layer, head]
+    return (weights["W_E"] @ path @ weights["W_U"])[rows, columns], rows, columns
 
 
 def strips_not_joined(weights, layer, head, k=10, block=512):
@@ -253,6 +292,24 @@ CHECK = Check(
             mean_over_the_stream,
         ),
         Mistake(
+            "mean over d_head",
+            "You subtracted a mean over d_head, the first axis of W_O W_U. What "
+            "changes no probability is a number added to all outputs: the mean over "
+            "the vocabulary.",
+            mean_over_the_head,
+        ),
+        Mistake(
+            "as if tied",
+            "You used W_E in place of W_U. In some models one is the transpose of the "
+            "other, but not in all.",
+            as_if_tied,
+        ),
+        Mistake(
+            "entries not centred",
+            "You found the right pairs, but your entries still have their row's mean.",
+            entries_not_centred,
+        ),
+        Mistake(
             "strips not joined",
             "You give the largest entries of every strip. Join them, and take the k "
             "largest of all.",
@@ -286,6 +343,12 @@ CHECK = Check(
             "You took only the best output of each source token. One token may have "
             "several of the largest entries.",
             one_for_each_source,
+        ),
+        Mistake(
+            "one for each output",
+            "You took only the best source of each output token. One output may have "
+            "several of the largest entries.",
+            one_for_each_output,
         ),
         Mistake(
             "rest left out",
