@@ -15,6 +15,8 @@ from utils.exercises.sync import stale_minutes
 ROOT = Path(__file__).resolve().parents[1]
 TIMED = chapters()
 LONG = 120
+HOURS = dict(enumerate("fourteen fifteen sixteen seventeen".split(), 14))
+HOURS |= dict(enumerate("eighteen nineteen twenty".split(), 18))
 
 
 def prose_of(stem: str) -> str:
@@ -64,14 +66,17 @@ def test_the_readme_follows_the_chapters():
     assert {stem: int(table[stem]) for stem in TIMED} == {
         stem: said_time(stem) for stem in TIMED
     }
-    hours = sum(map(int, table.values())) / 60
-    words = {12: "twelve", 13: "thirteen", 14: "fourteen", 15: "fifteen", 16: "sixteen"}
-    assert f"about {words[round(hours)]} hours" in re.sub(r"\s+", " ", readme)
+    whole = sum(map(int, table.values()))
+    boxes = sum(s.boxes for stem in TIMED for s in minutes.sections_of(stem))
+    said = re.sub(r"\s+", " ", readme)
+    assert f"about {HOURS[round(whole / 60)]} hours with every exercise" in said
+    without = HOURS[round((whole - minutes.PER_BOX * boxes) / 60)]
+    assert f"about {without} without the boxes" in said
 
 
 def test_the_estimate_rises_with_all_that_takes_time():
-    def of(exercises=(), questions=(), words=460, outputs=0):
-        section = Section("1. A", None, exercises, questions, words, outputs)
+    def of(exercises=(), questions=(), words=460, outputs=0, boxes=0):
+        section = Section("1. A", None, exercises, questions, words, outputs, boxes)
         return estimate(section, {"f": 10, "g": 40}.get)
 
     assert of() == 2
@@ -79,6 +84,17 @@ def test_the_estimate_rises_with_all_that_takes_time():
     assert of(("f", "g")) == round(2 + 2 + 5.5 + 2 + 22)
     assert of(outputs=10) == 6
     assert of(questions=("q",) * 10) == 9
+    assert of(boxes=2) == 9
+
+
+# What was timed with the boxes filled in: chapter, minutes of one newcomer.
+NEWCOMERS = {"ch2_zero_layer": 74, "ch5_induction_heads": 204}
+
+
+@pytest.mark.parametrize("stem", NEWCOMERS)
+def test_what_is_said_is_what_newcomers_took(stem):
+    assert abs(said_time(stem) - NEWCOMERS[stem]) <= NEWCOMERS[stem] / 10
+    assert sum(section.boxes for section in minutes.sections_of(stem)) >= 5
 
 
 def test_minutes_are_written_below_a_heading_and_changed_in_place():
@@ -123,8 +139,8 @@ def test_time_between_traces_counts_for_the_later_and_pauses_do_not():
 
 def test_progress_shows_them_beside_what_was_planned(monkeypatch):
     sections = [
-        Section("1. One", 15, ("f",), ("q",), 0, 0),
-        Section("2. Two", 8, ("g",), (), 0, 0),
+        Section("1. One", 15, ("f",), ("q",), 0, 0, 0),
+        Section("2. Two", 8, ("g",), (), 0, 0, 0),
     ]
     monkeypatch.setattr(minutes, "sections_of", lambda stem: sections)
     times = [f"2026-01-01T10:{at:02}Z" for at in (0, 14)]

@@ -180,7 +180,13 @@ def test_what_is_in_words_comes_after_two_misses(capsys):
         arrange("per_token_loss", puzzle.solved[:1])
         said = capsys.readouterr().out
         assert ("In words: " + nearly in said) == words
-        assert "2 lines are missing" in said and "stands right" in said
+        assert "2 lines are missing" in said
+        assert f"Line {puzzle.solved[0]} is in its place: what has to come" in said
+    arrange("per_token_loss", puzzle.solved[::-1])
+    last, *first = puzzle.solved[::-1]
+    said = capsys.readouterr().out
+    assert "Lines {} and {} are in their places: ".format(*sorted(first)) in said
+    assert f"Line {last} is not in its place yet: something" in said
 
 
 @pytest.mark.parametrize("order", [[], [1, 1], [0, 1], [99]])

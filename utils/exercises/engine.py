@@ -167,10 +167,10 @@ def hint(name: str, number: int | None = None) -> None:
 def arrange(name: str, order: list[int]) -> None:
     """Check an order of the lines that hint 3 shows, such as [3, 1, 2].
 
-    Says which lines stand right and what is wrong with a wrong one. Any order that
-    passes the exercise's check is right. Counts as having seen that hint and not as a
-    pass: for that the function has to pass in a cell of your own. Raises ValueError for
-    numbers that are none of the lines.
+    Says which lines are in their place and what is wrong with a wrong one. Any order
+    that passes the exercise's check is right. Counts as having seen that hint and not
+    as a pass: for that the function has to pass in a cell of your own. Raises
+    ValueError for numbers that are none of the lines.
     """
     card, _ = ordering.reply(_puzzle(name), list(order), find_check(name).hints[2])
     note_hint(name, 3)

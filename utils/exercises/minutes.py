@@ -28,17 +28,19 @@ __all__ = [
 CHAPTERS = Path(__file__).parents[2] / "chapters"
 HEADING = re.compile(r"^## (\d+(?:\.\d+)?\.? [^\n]*)", re.MULTILINE)
 LINE = re.compile(r"^\*About (\d+) minutes?\.\*\n*", re.MULTILINE)
+BOX = re.compile(r"^own_words\(", re.MULTILINE)
 QUESTION = re.compile(r"^predict\(\"(\w+)\"", re.MULTILINE)
 NOT_READ = re.compile(r"\]\([^)]*\)|\\textcolor\{[^}]*\}|^```.*?^```", re.M | re.S)
-# One chapter has been timed: chapter 5, 170 minutes for somebody who wrote the code.
-# The weights share those out; the other chapters are reckoned by the same weights.
-WORDS_A_MINUTE, PER_EXERCISE, PER_LINE, PER_QUESTION, PER_OUTPUT = (
-    230,
-    2,
-    0.55,
-    0.7,
-    0.4,
-)
+# What is known, each from one person and once. Chapter 5 took 170 minutes for somebody
+# who wrote the code, before it had boxes for one's own words: that set the weights but
+# the last. Later two newcomers, with the notebook alone, took 74 minutes for chapter 2
+# and 204 for chapter 5. They wrote in the boxes, and entered a wrong answer at every
+# exercise before the right one, which a reader does at some. The last weight, a box's,
+# was fitted to these two: with 3.5 the sections come to 71 and 202, and a chapter's
+# beginning and end take about 4. Six chapters were never timed, and how far two people
+# differ is not known: a third less or more would be no surprise.
+WORDS_A_MINUTE, PER_EXERCISE, PER_LINE = 230, 2, 0.55
+PER_QUESTION, PER_OUTPUT, PER_BOX = 0.7, 0.4, 3.5
 LONGEST_STEP = 20  # a longer time between two traces is a pause
 
 
@@ -52,6 +54,7 @@ class Section:
     questions: tuple[str, ...]
     words: int
     outputs: int
+    boxes: int
 
 
 def sections_of(stem: str) -> list[Section]:
@@ -84,6 +87,7 @@ def _empty(piece: str) -> dict:
         "questions": (),
         "words": 0,
         "outputs": 0,
+        "boxes": 0,
     }
 
 
@@ -94,6 +98,8 @@ def _count_code(part: dict, source: str) -> None:
         part["words"] += len(task[1].split()) if len(task) > 1 else 0
     elif question := QUESTION.match(source):
         part["questions"] += (question[1],)
+    elif BOX.search(source):
+        part["boxes"] += 1
     else:
         part["outputs"] += 1
 
@@ -103,6 +109,7 @@ def estimate(section: Section, length: Callable[[str], int]) -> int:
     minutes = section.words / WORDS_A_MINUTE
     minutes += sum(PER_EXERCISE + PER_LINE * length(n) for n in section.exercises)
     minutes += PER_QUESTION * len(section.questions) + PER_OUTPUT * section.outputs
+    minutes += PER_BOX * section.boxes
     return max(1, round(minutes))
 
 

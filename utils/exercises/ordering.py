@@ -14,7 +14,11 @@ from utils.exercises.puzzle import Arranged, Puzzle
 __all__ = ["lines_card", "reply"]
 
 IN_WORDS_AFTER = 2  # orders that were not right
-MARKS = {"right": "✓ stands right", "wrong line": "✗ wrong line", "not yet": "not yet"}
+MARKS = {
+    "right": "✓ in its place",
+    "wrong line": "✗ wrong line",
+    "not yet": "not yet in its place",
+}
 CODE = (
     "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0;word-break:normal;"
     "color:inherit;background:transparent;"
@@ -78,15 +82,15 @@ def _wrong_lines(puzzle: Puzzle, found: Arranged) -> list[str]:
 
 
 def _places(puzzle: Puzzle, found: Arranged) -> list[str]:
-    """Which lines stand right, how many are missing, and what the check says."""
+    """Which lines are in their place, how many are missing, and what the check says."""
     right = [str(n) for n, word in found.words.items() if word == "right"]
     late = [str(n) for n, word in found.words.items() if word == "not yet"]
     said = []
     if right:
-        said.append(f"{_lines(right)} right: what has to come before is there.")
+        said.append(f"{_lines(right, '')}: what has to come before is there.")
     if late:
         said.append(
-            f"{_lines(late)} not right yet: something that has to come before is not "
+            f"{_lines(late, 'not ')} yet: something that has to come before is not "
             "there, or the block is another one."
         )
     if found.missing:
@@ -97,10 +101,11 @@ def _places(puzzle: Puzzle, found: Arranged) -> list[str]:
     return said
 
 
-def _lines(numbers: list[str]) -> str:
+def _lines(numbers: list[str], word: str) -> str:
     if len(numbers) == 1:
-        return f"Line {numbers[0]} stands"
-    return f"Lines {', '.join(numbers[:-1])} and {numbers[-1]} stand"
+        return f"Line {numbers[0]} is {word}in its place"
+    first = ", ".join(numbers[:-1])
+    return f"Lines {first} and {numbers[-1]} are {word}in their places"
 
 
 class Board:
