@@ -474,6 +474,17 @@ def test_a_point_whose_name_is_empty_has_no_label():
     assert list(fig.data[0].text) == ["", "1.4", ""]
 
 
+def test_a_few_names_among_many_points_are_written():
+    """270 heads, of which seven are named: what counts is the names, not the points."""
+    places = rand(270), rand(270, seed=1)
+    few = figures.scatter(*places, [f"1.{i}" if i < 7 else "" for i in range(270)])
+    assert few.data[0].mode == "markers+text"
+    written = ", ".join(filter(None, few.data[0].text)).split(", ")
+    assert sorted(written) == [f"1.{i}" for i in range(7)]
+    many = figures.scatter(*places, [f"1.{i}" for i in range(270)])
+    assert many.data[0].mode == "markers" and many.data[0].hovertext[269] == "1.269"
+
+
 def test_scatter_keeps_every_point_also_as_a_density():
     x, y = rand(6), rand(6, seed=3)
     fig = figures.scatter(x, y, [f"1.{i}" for i in range(6)])

@@ -23,6 +23,7 @@ from utils.pictures.figures.style import (
 
 __all__ = ["paths", "scatter"]
 
+MOST_NAMES = 40
 MAX_POINTS = 2_000
 
 
@@ -36,10 +37,10 @@ def scatter(
     y_title: str = "y",
     diagonal: bool = False,
 ) -> go.Figure:
-    """Points [n] against each other, with names such as 1.4 beside up to 40 of them.
+    """Points [n] against each other, with names such as 1.4 beside them.
 
     Points that hide each other share one label, such as "1.2, 1.4"; one whose name is
-    empty gets none.
+    empty gets none. With more than 40 names they are seen on hover only.
     More than 2,000 points (a bigram table, say) become a density of 60 by 60 cells in
     which every point counts. `diagonal` draws y = x. Pairs that are not finite are
     left out. Raises ValueError when the lengths differ.
@@ -77,7 +78,7 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _points(x: np.ndarray, y: np.ndarray, names: list[str] | None) -> go.Scatter:
-    write = names is not None and len(names) <= 40
+    write = names is not None and sum(map(bool, names)) <= MOST_NAMES
     return go.Scatter(
         x=as_list(x),
         y=as_list(y),
