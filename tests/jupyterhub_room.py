@@ -44,13 +44,22 @@ c.SimpleLocalProcessSpawner.home_dir_template = {homes!r}
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = {password!r}
 c.Authenticator.allow_all = True
-c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.bind_url = {address!r}
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.JupyterHub.services = [culler(room), {{"name": "test", "api_token": {token!r}}}]
 test = {{"name": "test", "scopes": ["admin:users", "admin:servers", "tokens"],
          "services": ["test"]}}
 c.JupyterHub.load_roles = [*roles(room), test]
+"""
+
+# A site of one page, whether or not the course's own is built.
+SITE = """
+from pathlib import Path
+from utils.launcher import site
+
+site.FOLDER = Path({folder!r})
+site.FIRST_PAGE = site.FOLDER / "html" / "index.html"
 """
 
 
@@ -244,14 +253,16 @@ def _request(message: str, code: str) -> dict:
 
 
 @contextlib.contextmanager
-def running_hub(folder: Path, room: HubRoom, **variables: str) -> Iterator[Hub]:
-    """A hub for a room; all it writes goes into `folder`.
+def running_hub(
+    folder: Path, room: HubRoom, base: str = "/", **variables: str
+) -> Iterator[Hub]:
+    """A hub for a room, whose addresses begin with `base`; it writes into `folder`.
 
     `variables` are set for every learner's server besides those of the configuration.
     """
     token, password = secrets.token_hex(16), secrets.token_hex(8)
     port, hub_port, proxy_port = _free_ports(3)
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}{base}".rstrip("/")
     settings = folder / "course-hub.toml"
     settings.write_text(_as_toml(room))
     extra = ["--allow-root"] if os.geteuid() == 0 else []
@@ -261,11 +272,13 @@ def running_hub(folder: Path, room: HubRoom, **variables: str) -> Iterator[Hub]:
         extra=extra,
         homes=str(folder / "homes" / "{username}"),
         password=password,
-        port=port,
+        address=address,
         hub_port=hub_port,
         proxy_port=proxy_port,
         token=token,
     )
+    paths = os.pathsep.join([_lay_site(folder), str(environment.ROOT)])
+    variables["PYTHONPATH"] = paths
     config += f"c.Spawner.environment |= {variables!r}\n"
     (folder / "config.py").write_text(config)
     (folder / "homes").mkdir(exist_ok=True)
@@ -274,7 +287,7 @@ def running_hub(folder: Path, room: HubRoom, **variables: str) -> Iterator[Hub]:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterhub", "-f", str(folder / "config.py")],
             cwd=folder,
-            env=environment.child_environment(),
+            env=environment.child_environment() | {"PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -286,6 +299,17 @@ def running_hub(folder: Path, room: HubRoom, **variables: str) -> Iterator[Hub]:
             yield hub
         finally:
             _stop(process)
+
+
+def _lay_site(folder: Path) -> str:
+    """Make a site and what points Python to it; returns the path for Python."""
+    page = folder / "site" / "html" / "index.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("The site's first page")
+    (folder / "path").mkdir(exist_ok=True)
+    own = SITE.format(folder=str(folder / "site"))
+    (folder / "path" / "sitecustomize.py").write_text(own)
+    return str(folder / "path")
 
 
 def _as_toml(room: HubRoom) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from jupyter_server.services.config.manager import ConfigManager
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -244,6 +245,34 @@ def test_without_a_shared_folder_the_server_starts_all_the_same(box, capsys):
     place = prepared(box, "yes")
     assert place.name == ".course_progress.json"
     assert "The progress stays in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("base", ["/", "/training/"])
+def test_each_server_s_button_leads_below_its_own_address(box, monkeypatch, base):
+    """What JupyterLab reads on that path, beside what was configured before."""
+    monkeypatch.setattr(begin.lab, "FIRST_PAGE", box)  # there is one
+    before = {"JUPYTER_CONFIG_PATH": "/somewhere"} if base == "/" else {}
+    variables = {"JUPYTERHUB_SERVICE_PREFIX": f"{base}user/ada%20l/", **before}
+    begin.link_site(variables)
+    first, *rest = variables["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert rest == list(before.values())
+    manager = ConfigManager(
+        config_dir_name="labconfig", read_config_path=[f"{first}/labconfig"]
+    )
+    read = manager.get("default_setting_overrides")
+    buttons = read["@jupyterlab/notebook-extension:panel"]["toolbar"]
+    (menu,) = read["@jupyterlab/mainmenu-extension:plugin"]["menus"]
+    urls = {one["args"]["url"] for one in [*buttons, *menu["items"]]}
+    assert urls == {f"{base}user/ada%20l/static/html/index.html"}
+
+
+def test_where_no_link_can_be_laid_the_server_starts_all_the_same(
+    box, monkeypatch, capsys
+):
+    monkeypatch.setattr(begin.lab, "FIRST_PAGE", box)
+    monkeypatch.setenv("HOME", "/dev/null")
+    begin.link_site({"JUPYTERHUB_SERVICE_PREFIX": "/user/ada/"})
+    assert "No button leads to the site" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("folder", "file"), [(0o755, 0o600), (0o2755, 0o640)])

@@ -122,11 +122,10 @@ def test_install_prepares_and_then_opens_the_course(monkeypatch, with_proxy):
     monkeypatch.setattr(command, "install_proxy", note("proxy"))
     monkeypatch.setattr(lab, "switch_off_news", note("news"))
     monkeypatch.setattr(lab, "lay_styles", note("styles"))
-    monkeypatch.setattr(lab, "lay_site_link", note("site"))
     monkeypatch.setattr(environment, "run_child", lambda *w: done.append("ids") or 0)
     monkeypatch.setattr(command, "open_to_readers", note("open"))
     command.install(with_proxy)
-    wanted = ["packages", "proxy", "news", "styles", "site", "ids", "open"]
+    wanted = ["packages", "proxy", "news", "styles", "ids", "open"]
     assert done == [step for step in wanted if with_proxy or step != "proxy"]
     monkeypatch.setattr(environment, "run_child", lambda *words: 1)
     with pytest.raises(Problem, match="does not start"):

@@ -1,7 +1,8 @@
 """A real JupyterHub, five learners at once and a facilitator: nothing is played.
 
 The hub, its proxy, the servers, the pulls and the kernels are the programs themselves,
-on loopback. The trainings are those of the live model, 3 % as long.
+on loopback. The trainings are those of the live model, 3 % as long. The hub's addresses
+begin with `/training/`, as beside another page of the same server.
 """
 
 import csv
@@ -124,7 +125,7 @@ def morning(tmp_path_factory):
     )
     command.publish(room)
     stdlib_corpus(LIVE.model.d_vocab)  # `hub install` makes these ids once for all
-    with running_hub(folder, room, COURSE_TRAIN="short") as hub:
+    with running_hub(folder, room, "/training/", COURSE_TRAIN="short") as hub:
         together = threading.Barrier(len(NAMES))
         with ThreadPoolExecutor(len(NAMES)) as pool:
             done = list(pool.map(lambda name: work(hub, room, name, together), NAMES))
@@ -233,6 +234,23 @@ def test_who_logs_in_is_asked_before_the_server_starts(morning):
     asked = page.get(link, timeout=60)
     assert "Yes, they may read my progress." in asked.text
     assert 'value="no"' in asked.text and "git-pull" in asked.url
+
+
+@pytest.mark.parametrize("name", ["ada", "ben"])
+def test_the_button_leads_to_the_site_on_one_s_own_server(morning, page, name):
+    """Logged in by the form, in a browser; the hub is not the host's first page."""
+    page.set_default_timeout(120_000)
+    path = f"/user/{name}/lab/tree/course/{STEM}.ipynb"
+    page.goto(f"{morning.hub.address}/hub/login?next=/training{path}")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(morning.hub.password)
+    page.get_by_role("button", name="Sign in").click()
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="Course site").click()
+    opened.value.wait_for_load_state()
+    wanted = f"{morning.hub.address}/user/{name}/static/html/index.html"
+    assert opened.value.url == wanted
+    assert opened.value.inner_text("body") == "The site's first page"
 
 
 def test_the_facilitator_can_stop_a_server_and_open_none(morning):

@@ -1,4 +1,5 @@
-"""Starts one learner's server: decides where the progress goes, then becomes Jupyter.
+"""Starts one learner's server: decides where the progress goes, lays the link to the
+course's site, then becomes Jupyter.
 
 Called by the hub as the learner (`Spawner.cmd`), never with anybody else's rights.
 """
@@ -8,11 +9,13 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from utils.launcher import lab
 from utils.launcher.jupyterhub.settings import folder_name
 
-__all__ = ["main", "prepare"]
+__all__ = ["link_site", "main", "prepare"]
 
 PRIVATE = "~/.course_progress.json"
+LINKS = "~/.course_jupyter"
 OTHERS = 0o027  # no rights for strangers; the group of a shared folder may read
 
 
@@ -20,6 +23,7 @@ def main(argv: list[str]) -> None:
     """Prepare, then replace this process by the server."""
     os.umask(OTHERS)
     prepare(os.environ)
+    link_site(os.environ)
     command = [sys.executable, "-P", "-m", "jupyterhub.singleuser", *argv]
     os.execv(sys.executable, command)
 
@@ -44,6 +48,22 @@ def prepare(variables: MutableMapping[str, str]) -> None:
         print(f"The progress stays in {private}: {error}", file=sys.stderr, flush=True)
         chosen = private
     variables["COURSE_STATE"] = str(chosen)
+
+
+def link_site(variables: MutableMapping[str, str]) -> None:
+    """Give the learner's JupyterLab its button to the site, at this server's address.
+
+    Each learner's server shows the site below its own address, which only now is known:
+    a hub need not begin at `/`. Without the folder there is no button.
+    """
+    folder = Path(LINKS).expanduser()
+    address = variables["JUPYTERHUB_SERVICE_PREFIX"].rstrip("/") + lab.SITE
+    try:
+        lab.lay_site_link(folder, address)
+    except OSError as error:
+        print(f"No button leads to the site: {error}", file=sys.stderr, flush=True)
+    paths = [str(folder / "etc" / "jupyter"), variables.get("JUPYTER_CONFIG_PATH")]
+    variables["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
 
 
 def _move(old: Path, new: Path) -> None:

@@ -28,7 +28,6 @@ from utils.launcher.jupyterhub.settings import FOLDER, HubRoom, read_room
 __all__ = ["accounts", "link", "main", "publish", "trust", "unit"]
 
 BRANCH = "main"
-SITE = f"/hub/user-redirect{lab.SITE}"  # each learner's own server shows it
 LEARNERS = "course-learners"  # a group of accounts
 PLACE = "course"  # learners' chapters, in their home
 WARM_UP = "from utils.prelude import *; stdlib_corpus(); stdlib_corpus(512)"
@@ -100,7 +99,6 @@ def install(proxy: bool = True) -> None:
         print(f"The proxy: {install_proxy()}", flush=True)
     lab.switch_off_news(environment.VENV)
     lab.lay_styles(lab.static_files())
-    lab.lay_site_link(environment.VENV, SITE)
     print("Making the token ids of the standard library", flush=True)
     python = str(environment.venv_python())
     variables = environment.child_environment()
