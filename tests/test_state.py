@@ -4,7 +4,10 @@ import datetime
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import warnings
+from subprocess import PIPE
 
 import pytest
 
@@ -74,6 +77,22 @@ def test_failed_write_leaves_the_old_file(monkeypatch):
         update_state(passed("ov_matrix"))
     assert set(read_state()["passed"]) == {"direct_path"}
     assert {file.suffix for file in state_path().parent.iterdir()} <= {".json", ".lock"}
+
+
+def test_a_file_that_cannot_be_opened_just_now_is_not_begun_anew(monkeypatch):
+    """As on a home that is far away and does not answer for a moment."""
+    update_state(passed("direct_path"))
+    there = state_path()
+
+    def no_answer(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as moment:
+        moment.setattr(type(there), "read_text", no_answer)
+        assert read_state()["passed"] == {}
+        with pytest.warns(UserWarning, match="Input/output error"):
+            update_state(passed("ov_matrix"))
+    assert set(read_state()["passed"]) == {"direct_path"}
 
 
 def test_folder_that_cannot_be_made_costs_a_warning(tmp_path, monkeypatch):
@@ -376,3 +395,45 @@ def test_the_engine_writes_the_record(capsys):
     assert set(entry["hints"]) == {"1"}
     assert entry["solution"]["views"] == 1
     assert state["passed"] == {}
+
+
+# --- two tabs of one chapter ----------------------------------------------------------
+
+TAB = """
+import sys
+from utils.exercises import state
+
+first, many = map(int, sys.argv[1:])
+for number in range(first, first + many):
+    state.note_try(f"exercise {number}", "passed", None)
+    state.note_hint("shared", number % 3 + 1)
+    state.note_vote(f"question {number}", number % 2, 2)
+    print(number, flush=True)
+"""
+
+
+def test_two_tabs_write_at_once_and_one_is_killed_in_the_middle():
+    """All that a tab has said to be kept is kept, and the other one writes on."""
+    many, seen = 30, []  # tries, hints and votes: 90 writes of each tab
+    begin = [sys.executable, "-c", TAB]
+    tabs = [
+        subprocess.Popen([*begin, str(first), str(many)], stdout=PIPE, text=True)
+        for first in (0, 1000)
+    ]
+    killed, other = tabs
+    for line in killed.stdout:
+        seen.append(int(line))
+        json.loads(state_path().read_text())  # whole at any moment
+        if len(seen) == many // 2:
+            killed.kill()
+    for tab in tabs:
+        seen += map(int, tab.communicate(timeout=120)[0].split())
+    assert killed.returncode != 0 and other.returncode == 0
+    assert many // 2 + many <= len(seen) < 2 * many
+    kept = read_state()
+    assert {f"exercise {number}" for number in seen} <= set(kept["passed"])
+    assert {f"question {number}" for number in seen} <= set(kept["predictions"])
+    tries = kept["record"]["exercises"]
+    assert all(len(tries[f"exercise {number}"]["tries"]) == 1 for number in seen)
+    assert kept["hints"] == {"shared": 3}
+    assert not state_path().with_name(state_path().name + ".damaged").exists()

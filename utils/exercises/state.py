@@ -78,7 +78,10 @@ def read_state() -> dict:
     Keys: "passed" (exercise -> date), "hints" (exercise -> how many were shown),
     "predictions" (name -> index of the first choice), "record" and "version".
     """
-    return _read()[0]
+    try:
+        return sound_state(_load())
+    except (OSError, *DAMAGED):
+        return sound_state({})
 
 
 def where_kept() -> str:
@@ -108,16 +111,21 @@ def where_kept() -> str:
 def update_state(change: Callable[[dict], None]) -> None:
     """Let `change` edit the progress, then write it. A pass stays, whatever it does.
 
-    A file that cannot be read is kept beside the new one with the ending `.damaged`.
-    A folder that cannot be written costs a warning, not the learner's work.
+    A damaged file is kept beside the new one with the ending `.damaged`. A file that
+    cannot be opened just now stays as it is: that, as a folder that cannot be written,
+    costs a warning and no earlier work.
     """
     path = state_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=10):
-            state, damaged = _read()
-            if damaged:
+            try:
+                state = sound_state(_load())
+            except FileNotFoundError:
+                state = sound_state({})
+            except DAMAGED:
                 os.replace(path, f"{path}.damaged")
+                state = sound_state({})
             passed = dict(state["passed"])
             change(state)
             state["passed"] = {**state["passed"], **passed}
@@ -294,12 +302,3 @@ def _load() -> dict:
     """What the file holds, if it is no damaged one. Raises OSError and `DAMAGED`."""
     # With or without the mark that some editors put at the beginning.
     return json.loads(state_path().read_text(encoding="utf-8-sig"))
-
-
-def _read() -> tuple[dict, bool]:
-    try:
-        return sound_state(_load()), False
-    except FileNotFoundError:
-        return sound_state({}), False
-    except (OSError, *DAMAGED):
-        return sound_state({}), True
