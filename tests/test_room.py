@@ -2,15 +2,20 @@
 
 import datetime
 import json
+import os
+import tempfile
 import time
 from collections import Counter
 from html import escape
+from pathlib import Path
 
 import pytest
 
 from tests.made_class import make_class
 from utils.checks import find_prediction, twin_of
+from utils.launcher import report
 from utils.launcher.classroom import room as module
+from utils.launcher.classroom.learners import find_learners
 from utils.launcher.classroom.room import ANSWER, HIDDEN, VOTES, room, tally
 
 
@@ -198,3 +203,81 @@ def test_a_second_room_stops_the_first(screen, tmp_path):
     write(tmp_path, "a", {"which_edge": (0, None)})
     time.sleep(0.2)
     assert "Nobody has voted" in second._page.value
+
+
+# --- folders that are closed ----------------------------------------------------------
+
+
+@pytest.fixture
+def as_nobody():
+    """Whoever may read everything gives that up for the test."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("folders are closed another way on Windows")
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder outside pytest's own, which are closed to everybody else."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        states = Path(folder, "states")
+        states.mkdir()
+        yield states
+        states.chmod(0o755)
+
+
+def test_one_learner_s_closed_folder_is_counted_as_unread(open_folder, as_nobody):
+    place = open_folder.parent / "own"  # that of whoever runs the test
+    for name in ("ada", "ben"):
+        (place / name).mkdir(parents=True)
+        write(place / name, "progress", {"which_edge": (0, None)})
+    (place / "ben").chmod(0)
+    try:
+        vote, text, _ = tally(place)
+        assert sum(vote.first) == 1 and "1 could not be read" in text
+        (closed,) = [one for one in find_learners(place) if one.state is None]
+        assert (closed.name, closed.notes) == (
+            "ben",
+            ["The folder could not be read: Permission denied."],
+        )
+    finally:
+        (place / "ben").chmod(0o755)
+
+
+def test_a_screen_says_when_its_folder_is_closed_and_goes_on(
+    open_folder, monkeypatch, request
+):
+    """Never "nobody has voted", which would be false."""
+    write(open_folder, "ada", {"which_edge": (0, None)})
+    request.getfixturevalue("as_nobody")
+    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda *_: None)
+    room(open_folder, every=0.05)
+    (screen,) = module._open
+    try:
+        page = screen._page
+        assert soon(lambda: "1 has voted" in page.value)
+        os.seteuid(os.getuid())
+        open_folder.chmod(0)
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        assert soon(lambda: "cannot be read just now" in page.value)
+        assert "Nobody" not in page.value
+        os.seteuid(os.getuid())
+        open_folder.chmod(0o755)
+        assert soon(lambda: "1 has voted" in page.value)
+    finally:
+        screen.stop()
+        module._open.clear()
+
+
+def test_a_report_on_a_closed_folder_is_one_sentence(open_folder, as_nobody, capsys):
+    closed = open_folder.parent / "closed"
+    closed.mkdir(mode=0)
+    assert report.main([str(closed)]) == 2
+    assert "May you read the folder" in capsys.readouterr().err

@@ -45,6 +45,10 @@ def main(argv: list[str]) -> int:
     except NotADirectoryError:
         print(f"There is no folder {chosen.folder}.", file=sys.stderr)
         return 2
+    except PermissionError as error:
+        what = "May you read the folder and write beside it? --out writes elsewhere."
+        print(f"{error.filename}: {error.strerror}. {what}", file=sys.stderr)
+        return 2
     print(f"The page: {written}")
     return 0
 
@@ -60,7 +64,8 @@ def report(
 
     `at` is what "now" means, the present moment if left out. With `rerun` the checks of
     handed-in notebooks are run again, each for at most so many seconds. Raises
-    NotADirectoryError where there is no such folder.
+    NotADirectoryError where there is no such folder, another OSError where it cannot be
+    read or the report not be written.
     """
     folder = folder.resolve()
     learners = find_learners(folder, names)

@@ -11,7 +11,7 @@ import random
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,13 +52,15 @@ class Learner:
 def find_learners(folder: Path, names: bool = True) -> list[Learner]:
     """The learners of a folder in order of their names, or, without names, in none.
 
-    Raises NotADirectoryError where there is no such folder.
+    Raises NotADirectoryError where there is no such folder, another OSError where it
+    cannot be read.
     """
     if not folder.is_dir():
         raise NotADirectoryError(folder)
     learners: list[Learner] = []
     notebooks = []
-    for path in _files(folder):
+    closed: list[OSError] = []
+    for path in _files(folder, closed.append):
         if path.suffix == ".json":
             learner = _read_learner(folder, path)
             learners += [learner] if learner else []
@@ -66,6 +68,7 @@ def find_learners(folder: Path, names: bool = True) -> list[Learner]:
             notebooks.append(path)
     for path in notebooks:
         _give_notebook(learners, folder, path)
+    learners += [_closed(folder, error) for error in closed]
     if names:
         learners.sort(key=lambda one: (one.name.casefold(), one.key))
         often = Counter(learner.name for learner in learners)
@@ -94,10 +97,20 @@ def read_bounded(path: Path, most: int) -> bytes:
     return content
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Files of the folder in order, without links to folders, bounded."""
+def _files(folder: Path, closed: Callable[[OSError], None]) -> Iterator[Path]:
+    """Files of the folder in order, without links to folders, bounded.
+
+    `closed` is told of each folder inside that cannot be read; where the folder itself
+    cannot, OSError is raised.
+    """
+
+    def on_error(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise error
+        closed(error)
+
     seen = 0
-    for here, folders, files in os.walk(folder, followlinks=False):
+    for here, folders, files in os.walk(folder, onerror=on_error, followlinks=False):
         depth = len(Path(here).relative_to(folder).parts)
         folders[:] = sorted(
             name for name in folders if name not in SKIPPED and name[0] != "."
@@ -109,6 +122,14 @@ def _files(folder: Path) -> Iterator[Path]:
             if seen > MOST_FILES:
                 return
             yield Path(here) / name
+
+
+def _closed(folder: Path, error: OSError) -> Learner:
+    """A row for a folder that cannot be read; it may be a learner's."""
+    place = Path(error.filename).relative_to(folder)
+    learner = Learner(place.as_posix() + "/", place, _printable(place.name))
+    learner.notes.append(f"The folder could not be read: {error.strerror}.")
+    return learner
 
 
 def _read_learner(folder: Path, path: Path) -> Learner | None:
