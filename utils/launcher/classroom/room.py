@@ -234,7 +234,10 @@ class _Screen:
                 _, _, page = tally(self._folder, self._choose.value, HIDDEN)
             self._shown = name
         except OSError as error:
-            page = _paragraph(f"The folder cannot be read just now: {error}.")
+            why = error.strerror or "it is not there"
+            page = _paragraph(
+                f"The folder {self._folder} cannot be read just now: {why}."
+            )
         if page != self._page.value:
             self._page.value = page
 
