@@ -96,6 +96,10 @@ def test_a_twin_is_shown_with_its_question(tmp_path):
     for said in tally(tmp_path, asked.name, VOTES)[2:]:
         assert "Asked again later: 1 of 2 right" in said
     assert sum(tally(tmp_path, twin.name)[0].first) == 2
+    # Who answers only the second of the two is part of the room all the same.
+    write(tmp_path, "d", {twin.name: (1, None)})
+    assert sum(tally(tmp_path, twin.name)[0].first) == 3
+    assert "1 of 2 right" in tally(tmp_path, asked.name)[1:][1]
 
 
 @pytest.mark.parametrize(

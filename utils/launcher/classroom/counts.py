@@ -28,6 +28,7 @@ __all__ = [
     "count_votes",
     "moment_of",
     "sentence_of",
+    "votes_on",
 ]
 
 STUCK_TRIES, STUCK_MINUTES = 3, 10
@@ -158,6 +159,19 @@ def count_votes(states: list[dict]) -> list[Vote]:
             if _count_vote(vote, state) and vote.twin:
                 _count_vote(vote.twin, state)
     return votes
+
+
+def votes_on(name: str, states: list[dict]) -> Vote | None:
+    """The votes on one question; a twin's are those of all who answered the twin."""
+    for vote in count_votes(states):
+        if vote.prediction.name == name:
+            return vote
+        if vote.twin and vote.twin.prediction.name == name:
+            alone = _no_votes(vote.twin.prediction, vote.chapter)
+            for state in states:
+                _count_vote(alone, state)
+            return alone
+    return None
 
 
 def _no_votes(prediction: Prediction, chapter: str) -> Vote:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils.checks import chapters, predictions_of
 from utils.exercises.cards import in_notebook, inline
-from utils.launcher.classroom.counts import Vote, count_votes, moment_of
+from utils.launcher.classroom.counts import Vote, moment_of, votes_on
 from utils.launcher.classroom.learners import find_learners
 from utils.training.display import answer_while_busy
 
@@ -54,8 +54,7 @@ def tally(
     """The votes in a folder now: what was counted, and it as text and as HTML."""
     learners = find_learners(folder)
     states = [learner.state for learner in learners if learner.state is not None]
-    votes = {vote.prediction.name: vote for vote in _with_twins(count_votes(states))}
-    vote = votes.get(question or _current(states))
+    vote = votes_on(question or _current(states), states)
     unread = len(learners) - len(states)
     below = f"{len(states)} states read at {datetime.datetime.now():%H:%M:%S}"
     below += f", {unread} could not be read" if unread else ""
@@ -66,10 +65,6 @@ def tally(
 
 def _names() -> list[str]:
     return [one.name for stem in chapters() for one in predictions_of(stem)]
-
-
-def _with_twins(votes: list[Vote]) -> list[Vote]:
-    return [one for vote in votes for one in (vote, vote.twin) if one]
 
 
 def _current(states: list[dict]) -> str:
