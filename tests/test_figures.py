@@ -393,6 +393,19 @@ def test_the_curves_of_an_arm_share_a_colour_an_entry_and_a_part_of_the_sentence
         figures.training_curves(curves, arms=["a", "b"])
 
 
+def test_an_arm_keeps_the_colour_it_is_known_by_and_no_other_takes_it():
+    known = {"b": figures.PALETTE[0], "a": figures.PALETTE[3]}
+    series = {arm: rand(3) for arm in "cbd"}
+    fig = figures.training_curves(series, colors=known)
+    drawn = {line.name: line.line.color for line in fig.data}
+    assert drawn["b"] == figures.PALETTE[0]
+    assert len(set(drawn.values())) == 3
+    alone = figures.training_curves({"b": rand(3)}, colors=known)
+    assert alone.data[0].line.color == figures.PALETTE[0]
+    free = figures.training_curves(series)
+    assert [line.line.color for line in free.data] == figures.PALETTE[:3]
+
+
 @pytest.mark.parametrize("names", [["a", "b"], ["x" * 21, "y", "z" * 24, "v" * 22]])
 def test_a_still_legend_stays_on_the_picture(names):
     curves = {name: rand(3, seed=i) for i, name in enumerate(names)}

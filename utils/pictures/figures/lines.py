@@ -176,6 +176,7 @@ def training_curves(
     references: Mapping[str, float] | None = None,
     log_x: bool = False,
     arms: Sequence[str] | None = None,
+    colors: Mapping[str, str] | None = None,
 ) -> go.Figure:
     """Named curves against steps or tokens, with named horizontal reference lines.
 
@@ -183,6 +184,7 @@ def training_curves(
     and long curves are thinned to 500 points, first and last kept. `arms` names for
     each curve the arm it belongs to, such as a model trained with several seeds: the
     curves of an arm share a colour, an entry in the legend and a part of the sentence.
+    `colors` says by which colour an arm is known, in this and in other figures.
     Raises ValueError when nothing is given or x and y do not fit.
     """
     if not series:
@@ -190,7 +192,7 @@ def training_curves(
     arms = list(series) if arms is None else list(arms)
     if len(arms) != len(series):
         raise ValueError(f"{len(series)} curves need as many arms; got {len(arms)}.")
-    fig, curves, colors = OfflineFigure(), {}, arm_colors(arms)
+    fig, curves, colors = OfflineFigure(), {}, arm_colors(arms, colors)
     for (name, curve), arm in zip(series.items(), arms, strict=True):
         x, y = _curve(name, curve)
         keep = np.unique(np.linspace(0, len(x) - 1, 500).round().astype(int))

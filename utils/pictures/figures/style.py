@@ -55,7 +55,11 @@ MUTED = "#6B7280"
 
 
 # Okabe and Ito's hues, darkened until each has a contrast of 3 on the card.
-PALETTE = ["#0072B2", "#C84E00", "#007A5A", "#A6478F", "#8A6D00", "#4D4D4D"]
+# The last two are for a chapter that keeps over six arms apart.
+PALETTE = ["#0072B2", "#C84E00", "#007A5A", "#A6478F", "#8A6D00", "#4D4D4D"] + [
+    "#5B4FC7",
+    "#B0304F",
+]
 
 
 DIVERGING = [[0.0, "#9C3A00"], [0.25, "#E39A63"], [0.5, "#F7F7F7"]] + [
@@ -97,10 +101,14 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def arm_colors(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm, in the order in which they are first named."""
-    different = list(dict.fromkeys(arms))
-    return {arm: PALETTE[i % len(PALETTE)] for i, arm in enumerate(different)}
+def arm_colors(
+    arms: Sequence[str], known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """A colour for each arm: the one it is known by, else the next that is free."""
+    found = {arm: (known or {}).get(arm) for arm in arms}
+    free = [color for color in PALETTE if color not in found.values()] or PALETTE
+    new = [arm for arm, color in found.items() if color is None]
+    return found | {arm: free[i % len(free)] for i, arm in enumerate(new)}
 
 
 def as_array(values: Any, dims: tuple[int, ...], what: str, axes: str) -> np.ndarray:
