@@ -10,12 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from tests.hub import hub
 from tests.hub_steps import ATTN_ONLY, GPT2
+from utils.exercises.sync import solved_copy
 from utils.launcher.fetch import bring
 from utils.models import real
 from utils.models.real import is_whole, load_real_model
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = real.MODEL_FOLDER / "small_gpt2"
 TOKENIZER = "NeelNanda/gpt-neox-tokenizer-digits"
-SIZES = dict(d_model=12, n_layers=2, n_heads=3, d_head=4, n_ctx=16, d_vocab=1024)
+SIZES = dict(d_model=12, n_layers=2, n_heads=3, d_head=4, n_ctx=128, d_vocab=1024)
 
 
 @pytest.fixture
@@ -133,6 +136,27 @@ def test_attention_only_model_loads_without_the_hub(repositories, models):
         .isfinite()
         .all()
     )
+
+
+def test_the_chapter_runs_with_a_model_of_heads_alone(
+    repositories, models, tmp_path, monkeypatch
+):
+    """No MLPs, weights that learned nothing: the head whose cut costs most may be in
+    the last layer, where no other can read it."""
+    with hub(repositories) as server:
+        assert fetch("attn-only-2l", models, server.url).returncode == 0
+    monkeypatch.setenv("COURSE_REAL_MODEL", "attn-only-2l")
+    solved = tmp_path / "ch7_real_models.ipynb"
+    solved_copy(ROOT / "chapters" / solved.name, solved)
+    notebook = nbformat.read(solved, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300).execute()
+    printed = "".join(
+        output.get("text", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+    assert "attn-only-2l: 2 layers, 6 heads" in printed
 
 
 def test_gpt2_loads_without_the_hub_also_after_a_download_was_cut_off(
