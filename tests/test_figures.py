@@ -373,6 +373,37 @@ def test_the_name_of_a_line_can_be_read_over_curves_in_the_still_picture_too():
     assert left + wide == pytest.approx(end, abs=1) and top < base < top + high
 
 
+@pytest.mark.parametrize(
+    ("height", "side"), [([9, 4, 3, 2.2, 2.1], "left"), ([2.1, 2.2, 3, 4, 9], "right")]
+)
+def test_the_label_of_a_line_stands_where_no_curve_runs_through_it(height, side):
+    curve = torch.tensor(height)
+    fig = figures.training_curves({"a": curve}, references={"floor": 2, "top": 9.5})
+    floor, top = fig.layout.annotations
+    assert floor.xanchor == side and floor.x == (0 if side == "left" else 1)
+    assert top.xanchor == "right"
+    picture = figures.mimebundle(fig)["image/svg+xml"]
+    anchor = {"left": "start", "right": "end"}[side]
+    assert re.search(rf'<text[^>]*text-anchor="{anchor}"[^>]*>floor: 2</text>', picture)
+
+
+def test_the_label_of_a_line_hangs_below_it_where_curves_run_at_both_ends_above():
+    curve = torch.tensor([2.1, 9, 9, 2.1])
+    fig = figures.training_curves({"a": curve}, references={"floor": 2})
+    assert fig.layout.annotations[0].yanchor == "top"
+    picture = figures.mimebundle(fig)["image/svg+xml"]
+    text = re.search(r'<text[^>]* y="([\d.]+)"[^>]*>floor: 2</text>', picture)
+    line = re.search(r'<path d="M[\d.]+ ([\d.]+)L[^>]*stroke-dasharray', picture)
+    assert float(text[1]) > float(line[1]) + 8
+
+
+def test_letters_stand_upright_and_longer_words_lie_on_their_sides():
+    letters, words = list("^abcdef"), ["<start>", *"abcdef"]
+    for labels, angle in ((letters, 0), (words, -90)):
+        fig = figures.attention_heatmap(causal(7, 7), labels)
+        assert fig.layout.xaxis.tickangle == angle
+
+
 def test_the_curves_of_an_arm_share_a_colour_an_entry_and_a_part_of_the_sentence():
     curves = {f"{arm}, seed {i}": rand(4, seed=i) + i for i, arm in enumerate("aabba")}
     fig = figures.training_curves(curves, arms=list("aabba"), references={"low": 0.5})

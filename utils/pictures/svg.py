@@ -259,6 +259,7 @@ def _annotations(layout: dict, panels: Panels) -> list[str]:
     for note in layout.get("annotations") or []:
         left = _place(panels, note.get("xref") or "x", 0, note["x"])
         top = _place(panels, note.get("yref") or "y", 1, note["y"])
+        top += 18 * (note.get("yanchor") == "top")  # it hangs below its place
         anchor = {"left": "start", "right": "end"}.get(note.get("xanchor"), "middle")
         if note.get("bgcolor"):
             wide = LETTER * len(unescape(note["text"]))

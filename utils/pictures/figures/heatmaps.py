@@ -160,7 +160,8 @@ def attention_heatmap(
         "<extra></extra>",
     )
     fig = OfflineFigure(trace)
-    fig.update_xaxes(label_axis(keys, tickangle=-90, constrain="domain"))
+    angle = 0 if max(map(len, keys)) == 1 else -90  # a letter need not lie on its side
+    fig.update_xaxes(label_axis(keys, tickangle=angle, constrain="domain"))
     fig.update_yaxes(
         label_axis(
             rows,

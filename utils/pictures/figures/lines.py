@@ -208,7 +208,10 @@ def training_curves(
             line={"width": 2, "color": colors[arm]},
         )
         curves.setdefault(arm, []).append((x, y))
-    reference_lines(fig, references or {})
+    drawn = [
+        (np.log(x) if log_x else x, y) for pairs in curves.values() for x, y in pairs
+    ]
+    reference_lines(fig, references or {}, drawn)
     if log_x:
         fig.update_xaxes(type="log", dtick=1)
     fig.update_layout(showlegend=len(curves) > 1)

@@ -72,6 +72,8 @@ SEQUENTIAL = [[0.0, "#FFFFFF"], [0.3, "#B9D3EA"], [0.65, "#3F8AC4"], [1.0, "#062
 
 
 MAX_TICKS = 40
+# Where the label of a line may stand, the first where all are free.
+CORNERS = [("top", "right"), ("top", "left"), ("bottom", "right"), ("bottom", "left")]
 
 
 _AXIS = {
@@ -242,9 +244,18 @@ def extreme(values: np.ndarray, absolute: bool = True) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(flat, values.shape))
 
 
-def reference_lines(fig: go.Figure, references: Mapping[str, float]) -> None:
-    """Named dashed horizontal lines, each with its label at the right end."""
+def reference_lines(
+    fig: go.Figure,
+    references: Mapping[str, float],
+    curves: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+) -> None:
+    """Named dashed horizontal lines, each with its label at one end.
+
+    A label stands above its line at the right end, or where fewest points of `curves`
+    (pairs x, y in the places where they are drawn) lie under it.
+    """
     for name, value in references.items():
+        corner = min(CORNERS, key=lambda each: _covered(curves, value, each))
         fig.add_hline(
             y=float(value),
             line={"color": MUTED, "dash": "dash", "width": 1.5},
@@ -253,10 +264,31 @@ def reference_lines(fig: go.Figure, references: Mapping[str, float]) -> None:
                 "font": {"color": INK, "size": 11},
                 "bgcolor": "rgba(255,255,255,0.8)",
             },
-            annotation_position="top right",
+            annotation_position=" ".join(corner),
         )
-    for note in fig.layout.annotations:
-        note.xanchor = "right"
+        fig.layout.annotations[-1].xanchor = corner[1]
+
+
+def _covered(
+    curves: Sequence[tuple[np.ndarray, np.ndarray]],
+    line: float,
+    corner: tuple[str, str],
+) -> int:
+    """How many points of curves lie under a label in this corner of a line.
+
+    A label takes a quarter of the width and less than a tenth of the height.
+    """
+    if not curves:
+        return 0
+    grids = [np.linspace(x.min(), x.max(), 100) for x, _ in curves]
+    across = np.concatenate(grids)
+    up = np.concatenate([np.interp(g, *c) for g, c in zip(grids, curves, strict=True)])
+    left, right = across.min(), across.max()
+    edge = left + (0.75 if corner[1] == "right" else 0.25) * (right - left)
+    beside = across >= edge if corner[1] == "right" else across <= edge
+    height = 0.08 * (max(up.max(), line) - min(up.min(), line))
+    low = line if corner[0] == "top" else line - height
+    return int((beside & (up >= low) & (up <= low + height)).sum())
 
 
 def flat(values: Any, what: str) -> np.ndarray:
