@@ -3,7 +3,8 @@
 import pytest
 
 from tests.test_state import own_file, passed  # noqa: F401 - a fixture for each test
-from utils.exercises.engine import main
+from utils.exercises import cards
+from utils.exercises.engine import main, progress
 from utils.exercises.state import (
     note_hint,
     note_recall,
@@ -68,3 +69,14 @@ def test_a_progress_in_use_has_no_oddities():
     note_recall("e", "ch1", 0, True)
     note_words("paths", "text")
     assert where_kept() == f"Kept in {state_path()}, which any editor shows."
+
+
+def test_the_path_is_prose_that_breaks_into_lines(monkeypatch):
+    """In code it would run out of a narrow page."""
+    shown = []
+    monkeypatch.setattr(cards, "show", shown.append)
+    progress("ch7")
+    [card] = shown
+    prose, listed = card.html.split("<pre")
+    assert str(state_path()) in prose and str(state_path()) not in listed
+    assert "fold_layer_norm" in listed

@@ -235,7 +235,7 @@ def progress(chapter: str = "") -> None:
     """Show which exercises are done, of one chapter such as "ch2" or of all.
 
     Beside it stands how long you took, by the minutes of your tries and votes, and how
-    long was planned; below it, in which file that is kept. A pass is never taken back.
+    long was planned; above it, in which file that is kept. A pass is never taken back.
     Raises ValueError for a chapter that is not there.
     """
     state = read_state()
@@ -250,7 +250,7 @@ def progress(chapter: str = "") -> None:
         lines.append(f"{stem}: {len(done)} of {len(names)}")
         lines += [f"  {'✓' if name in done else '○'} {name}" for name in names]
         lines += time_lines(stem, state, each=len(chosen) == 1)
-    cards.show(Card("Your progress", code="\n".join([*lines, "", where_kept()])))
+    cards.show(Card("Your progress", [where_kept()], code="\n".join(lines)))
 
 
 def main(argv: list[str]) -> int:
