@@ -40,13 +40,14 @@ LOST = 0.3  # where fewer are right, talk alone does not help
 class Question:
     """Something to ask the room next: why, the words, and what to listen for.
 
-    `people` is how many it concerns.
+    `people` is how many it concerns; `late`, whether only the last half hour counted.
     """
 
     why: str
     ask: str
     listen: str
     people: int
+    late: bool
 
 
 def questions(room: Room) -> list[Question]:
@@ -117,7 +118,9 @@ def _on_votes(room: Room, since) -> Iterator[tuple[float, Question]]:
             f"{max(wrong)} chose: {best.text} {best.explanation} "
             f"Right is: {right.text} {right.explanation}"
         )
-        yield abs(share - 0.5), Question(why, vote.prediction.question, listen, people)
+        late = since is not None
+        found = Question(why, vote.prediction.question, listen, people, late)
+        yield abs(share - 0.5), found
 
 
 def _voted_late(room: Room, vote: Vote, since) -> int:
@@ -167,12 +170,13 @@ def _on_mistakes(room: Room, since) -> Iterator[tuple[float, Question]]:
             known = sentence_of(exercise.name, name)
             if learners < 2 or not known or name in GENERAL or name == UNKNOWN:
                 continue
-            when = " in the last half hour" if since is not None else ""
-            why = f"{learners} learners made this mistake in `{exercise.name}`{when}."
+            why = f"{learners} learners made this mistake in `{exercise.name}`: {name}."
             ask = guide_questions().get((exercise.name, name))
-            ask = ask or "Who got this message, and what did you change?"
-            listen = f"The check said ({name}): {known}"
-            yield -learners, Question(why, ask, listen, learners)
+            listen = f"The check said: {known}"
+            if ask is None:
+                ask = f'Who got this message? "{known}"'
+                listen = "What had you written, and what did you change?"
+            yield -learners, Question(why, ask, listen, learners, since is not None)
             break
 
 
@@ -200,4 +204,4 @@ def _on_stuck(room: Room, since) -> Iterator[tuple[float, Question]]:
         why = f"{learners} are stuck at `{name}`, after {tries:g} tries: {who}."
         ask = "Say in one sentence what it returns, before any code."
         listen = f"Then this hint to all: {find_check(name).hints[0]}"
-        yield -learners, Question(why, ask, listen, learners)
+        yield -learners, Question(why, ask, listen, learners, since is not None)

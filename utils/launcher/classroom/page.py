@@ -94,15 +94,16 @@ def page(room: Room, footer: list[str]) -> str:
 
 def _tiles(room: Room) -> str:
     solved = [len(names) for names in room.solved.values()] or [0]
-    wheres = room.where.values()
+    working = [one for one in room.where.values() if one.active]
+    stuck = sum(one.stuck for one in working or room.where.values())
     tiles = (
         (len(room.learners), "learners"),
         (
             f"{statistics.median(solved):g}",
             f"of {_all(room)} solved by the middle learner",
         ),
-        (sum(one.active for one in wheres), "active in the last hour"),
-        (sum(one.stuck for one in wheres), "stuck"),
+        (len(working), "active in the last hour"),
+        (stuck, "of these are stuck" if working else "stuck when they stopped"),
         (sum(bool(one.notes) for one in room.learners), "rows with a remark"),
     )
     cells = "".join(f'<div class="tile"><b>{n}</b>{text}</div>' for n, text in tiles)
@@ -167,9 +168,11 @@ def _ask(room: Room) -> str:
         f"<p><strong>{_words(one.ask)}</strong></p><p>{_words(one.listen)}</p></div>"
         for number, one in enumerate(found)
     ]
+    when = "the last half hour" if found[0].late else "all the time so far"
     more = "".join(cards[SHOWN:])
     folded = f"<details><summary>{len(cards) - SHOWN} more</summary>{more}</details>"
-    return "".join(cards[:SHOWN]) + (folded if more else "")
+    when = f'<p class="soft">Counted over {when}.</p>'
+    return when + "".join(cards[:SHOWN]) + (folded if more else "")
 
 
 def _mistakes(room: Room) -> str:
