@@ -59,7 +59,8 @@ def tally(
     below = f"{len(states)} states read at {datetime.datetime.now():%H:%M:%S}"
     below += f", {unread} could not be read" if unread else ""
     if vote is None:
-        return None, f"Nobody has voted yet. {below}.", _paragraph("Nobody has voted.")
+        said = f"Nobody has voted yet. {below}."
+        return None, said, _paragraph(said)
     return vote, f"{_text(vote, show)}\n{below}.", _html(vote, show, below)
 
 
