@@ -64,10 +64,29 @@ function makeReadable(box) {
   }
 }
 
+// chart.js calls a canvas a picture and gives it no words; the view's sentence is above.
+function nameCanvases(box) {
+  const words = box.closest("figure[aria-label]")?.getAttribute("aria-label");
+  for (const canvas of box.querySelectorAll("canvas:not([aria-label])"))
+    canvas.setAttribute("aria-label", words ?? "Attention pattern");
+}
+
+// ipywidgets writes a slider's name beside it and does not tell its handle.
+function nameSliders() {
+  for (const handle of document.querySelectorAll(".noUi-handle:not([aria-label])")) {
+    const label = handle.closest(".widget-slider")?.querySelector(".widget-label");
+    if (label?.textContent) handle.setAttribute("aria-label", label.textContent);
+  }
+}
+
 function keepReadable(box) {
   makeReadable(box);
+  nameCanvases(box);
   const changes = { subtree: true, childList: true, attributeFilter: ["style"] };
-  new MutationObserver(() => makeReadable(box)).observe(box, changes);
+  new MutationObserver(() => {
+    makeReadable(box);
+    nameCanvases(box);
+  }).observe(box, changes);
 }
 
 async function show(place) {
@@ -105,6 +124,7 @@ function watch() {
   const look = () => {
     due = false;
     showAll();
+    nameSliders();
   };
   new MutationObserver(() => {
     if (!due) due = setTimeout(look, 50);
@@ -121,6 +141,7 @@ async function install(bytes) {
   }
   watch();
   showAll();
+  nameSliders();
 }
 
 function initialize({ model }) {

@@ -78,13 +78,15 @@ def without_colors(formula: str) -> str:
 def dark_css() -> str:
     """The style sheet that gives JupyterLab's dark pages the colours made for them.
 
-    Plotly's figures know no theme. They are drawn for light pages; on dark ones their
-    lightness is turned round and their hues stay.
+    Plotly's figures, explorers and views of attention know no theme. They are drawn for
+    light pages; on dark ones their lightness is turned round and their hues stay.
     """
     lines = [
         "/* Colours of symbols in formulas, and figures, on dark pages; written by",
         "   `python3 -m utils sync` from utils/pictures/formulas.py. */",
-        f"{DARK} .js-plotly-plot {{ filter: invert(0.93) hue-rotate(180deg); }}",
+        f"{DARK} :is(.js-plotly-plot, .course-card) "
+        "{ filter: invert(0.93) hue-rotate(180deg); }",
+        f"{DARK} .course-card .course-card {{ filter: none; }}",  # not back again
     ]
     for light, dark in COLORS.values():
         red, green, blue = (int(value) for value in rgb(light))

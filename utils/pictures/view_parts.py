@@ -49,7 +49,8 @@ STILL_LEVELS = 24
 STILL_SIZE = 64
 
 
-# A light card also in a dark notebook: inside it JupyterLab's own colours are set too.
+# A light card with a border, and JupyterLab's own colours inside it set too. The style
+# sheet of `lab` turns its lightness round on dark pages; elsewhere it stays light.
 _CARD = (
     "--jp-content-font-color1:#1F2933;--jp-ui-font-color1:#1F2933;"
     "--jp-layout-color0:#FFFFFF;--jp-rendermime-table-row-background:#F3F4F6;"
@@ -137,7 +138,7 @@ def wrap(
     )
     sentence = escape(description)
     return (
-        f'<figure aria-label="{sentence}" style="{_CARD}{width}px">'
+        f'<figure class="course-card" aria-label="{sentence}" style="{_CARD}{width}px">'
         f'<figcaption style="font-size:13px;margin-bottom:8px">{sentence}</figcaption>'
         f'<div data-course-view="{escape(packed)}">{still}</div></figure>'
     )

@@ -7,6 +7,9 @@ function render({ model, el }) {
       ? document.activeElement.dataset.pick
       : undefined;
     el.innerHTML = model.get("value");
+    // A picture is one thing to a screen reader, and hides the parts one can choose.
+    for (const svg of el.querySelectorAll('svg[role="img"]:has([tabindex])'))
+      svg.setAttribute("role", "group");
     if (focused === undefined) return;
     el.querySelector(`[tabindex][data-pick="${CSS.escape(focused)}"]`)?.focus();
   };

@@ -381,7 +381,8 @@ class Explorer:
 def _framed(page: Page) -> str:
     sentence = escape(page.description)
     return (
-        f'<div role="group" aria-label="{sentence}" style="{_CARD}">{page.html}</div>'
+        f'<div class="course-card" role="group" aria-label="{sentence}" '
+        f'style="{_CARD}">{page.html}</div>'
     )
 
 
