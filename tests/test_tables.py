@@ -58,6 +58,12 @@ def test_a_share_is_set_in_per_cent():
     assert shown == [["100%", "+12.3\u00a0%"]]
 
 
+def test_the_note_sets_shares_and_minus_signs_as_the_table_does():
+    note = "It is -0.22 to -0.13, 12% of 3-4 words; heads 1-2."
+    said = figures.table({"": "", "share": ".0%"}, [("a", -0.1)], "", note).note
+    assert said == "It is \u22120.22 to \u22120.13, 12\u00a0% of 3-4 words; heads 1-2."
+
+
 def test_html_has_headings_for_columns_and_rows():
     cells = cells_of(figures.table(COLUMNS, ROWS, title="Heads", note="So it is."))
     assert [text for _, _, text in cells] == [

@@ -4,6 +4,7 @@ Called by the chapters, wherever a cell would otherwise print a list line by lin
 """
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,12 @@ def table(
         lines.append(
             [_shown(v, form) for v, form in zip(row, columns.values(), strict=True)]
         )
-    return Table(columns, lines, title, note)
+    return Table(columns, lines, title, _typeset(note))
+
+
+def _typeset(note: str) -> str:
+    """A note whose numbers look like those of the table above it."""
+    return re.sub(r"(?<=\d)%", "\u00a0%", re.sub(r"(?<![\w.,)-])-(?=\d)", "−", note))
 
 
 def _shown(value: Any, form: str) -> str:
