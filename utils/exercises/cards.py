@@ -122,7 +122,7 @@ def _pre(text: str, wrap: bool = False) -> str:
         else "pre;overflow-x:auto"
     )
     # What can be scrolled is reached by the Tab key, and then by arrows.
-    reached = ' tabindex="0"' if "overflow" in lines else ""
+    reached = "" if wrap else ' tabindex="0"'
     return (
         f'<pre{reached} style="white-space:{lines};margin:.5em 0 0;'
         'color:inherit;background:transparent">' + html.escape(text) + "</pre>"
