@@ -45,6 +45,17 @@ QUICK = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+    """What the rows loaded and measured goes, or later checks would look after it."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tests.claim_rows."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear") and value.__module__ == name:
+                    value.cache_clear()
+
+
 @pytest.fixture
 def happened(monkeypatch) -> set[str]:
     """What was done while the test ran: "trains", "draws"."""

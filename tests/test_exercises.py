@@ -388,6 +388,40 @@ def test_change_in_place_is_reported_and_put_back(answer, what, target, live_mod
     assert run_check("direct_path", path).status == "passed"
 
 
+def by_torch(parameter):
+    parameter.add_(1.0)
+
+
+def past_torch(parameter):
+    parameter.data.add_(1.0)
+
+
+def by_another_tensor(parameter):
+    parameter.data = parameter.data + 1
+
+
+@pytest.mark.parametrize("write", [by_torch, past_torch, by_another_tensor])
+def test_a_wrong_answer_is_called_again_and_leaves_models_as_they_were(
+    write, live_model
+):
+    """After the judge come steps and mistakes, which call the answer too."""
+    tokens = torch.tensor([[0, 3, 7, 1]])
+    before, seen = live_model(tokens).clone(), []
+
+    def answer(*args, **kwargs):
+        seen.append(torch.equal(live_model(tokens), before))
+        for parameter in live_model.original_model.parameters():
+            write(parameter)
+        return torch.zeros(())
+
+    result = run_check("build_matching_head", answer)
+    assert result.status != "passed" and "model's weights" in result.message
+    assert torch.equal(live_model(tokens), before)
+    assert len(seen) > 2 and seen[0]
+    # What torch does not count is looked for after the judge, and when all is done.
+    assert all(seen) or write is past_torch
+
+
 def test_changed_tensor_argument_is_reported_and_put_back():
     def answer(tokens, d_vocab, pseudocount=1.0):
         result = reference("bigram_log_probs")(tokens, d_vocab, pseudocount)

@@ -9,8 +9,8 @@ import torch
 
 from utils.checks import Mistake
 from utils.checks.expect import ATOL, RTOL
-from utils.exercises.guard import Snapshot, TimeUp, guarded
-from utils.models.attention_only import live_models
+from utils.exercises.guard import TimeUp, guarded
+from utils.exercises.snapshot import Snapshot, models_put_back
 from utils.models.shelf import made_anew, round_of_check
 
 __all__ = ["Call", "Failure", "copied", "makes_mistake"]
@@ -116,14 +116,12 @@ def _complaint(error: BaseException) -> tuple[str, str]:
 def _behaves_as(mistake: Mistake, answer: Callable, seconds: float) -> bool:
     if mistake.matches is None:
         return False
-    snapshot = Snapshot(tuple(live_models()))
+    names = getattr(answer, "__globals__", {})
     try:
-        with made_anew(), guarded(seconds, getattr(answer, "__globals__", {})):
+        with models_put_back(), made_anew(), guarded(seconds, names):
             return bool(mistake.matches(answer))
     except (Exception, SystemExit, TimeUp):
         return False
-    finally:
-        snapshot.restore()
 
 
 def _equal_results(one, two) -> bool:

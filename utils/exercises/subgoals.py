@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 
 from utils.checks import Step
-from utils.exercises.guard import Snapshot, TimeUp, guarded
-from utils.models.attention_only import live_models
+from utils.exercises.guard import TimeUp, guarded
+from utils.exercises.snapshot import models_put_back
 from utils.models.shelf import made_anew, round_of_check
 
 __all__ = ["how_far", "listed", "steps_held"]
@@ -22,15 +22,13 @@ def steps_held(steps: tuple[Step, ...], answer: Callable, seconds: float) -> int
 
 
 def _holds(step: Step, answer: Callable, seconds: float) -> bool:
-    snapshot = Snapshot(tuple(live_models()))
+    names = getattr(answer, "__globals__", {})
     try:
-        with round_of_check(), guarded(seconds, getattr(answer, "__globals__", {})):
+        with models_put_back(), round_of_check(), guarded(seconds, names):
             torch.manual_seed(0)
             return bool(step.holds(_apart(answer)))
     except (Exception, SystemExit, TimeUp):
         return False
-    finally:
-        snapshot.restore()
 
 
 def _apart(answer: Callable) -> Callable:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import torch
 
 from utils.checks import Check, Wrong, chapter_of, find_check, is_exercise, steps_of
-from utils.exercises.guard import Snapshot, TimeUp, guarded
+from utils.exercises.guard import TimeUp, guarded
 from utils.exercises.likeness import Call, Failure, copied, makes_mistake
+from utils.exercises.snapshot import Snapshot, models_put_back
 from utils.exercises.stubs import read_stub, signature_fault
 from utils.exercises.subgoals import how_far, steps_held
-from utils.models.attention_only import live_models
 from utils.models.shelf import made_anew, round_of_check
 
 __all__ = ["TIME_LIMIT", "CheckResult", "run_check"]
@@ -75,8 +75,15 @@ def run_check(
         kind = type(function).__name__
         text = f"A function is checked here, and `{name}` is not one: {kind}."
         return CheckResult(name, "error", text)
-    recorder = _Recorder(function)
-    snapshot = Snapshot(tuple(live_models()))
+    with models_put_back() as snapshot:
+        return _judged(check, function, time_limit, snapshot)
+
+
+def _judged(
+    check: Check, function: Callable, time_limit: float, snapshot: Snapshot
+) -> CheckResult:
+    """The verdict; what the answer did to the learner's models is said and put back."""
+    name, recorder = check.name, _Recorder(function)
     printed, complaint = None, None
     try:
         with (
@@ -89,9 +96,6 @@ def run_check(
     except (Exception, SystemExit, TimeUp) as error:
         complaint = error
         verdict = _explain(check, recorder, error, time_limit)
-    except BaseException:  # the stop button: put everything back, then stop
-        snapshot.restore()
-        raise
     snapshot.restore()
     if verdict.status == "passed":
         verdict = _with_signature(verdict, function)
