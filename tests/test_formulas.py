@@ -113,6 +113,30 @@ def test_the_style_sheet_of_lab_exchanges_each_colour_on_dark_pages():
         assert 'data-jp-theme-light="false"' in line
 
 
+WORDS = """() => {
+    const text = document.querySelector("pre").firstChild;
+    return [...text.data.matchAll(/\\S+/g)].filter(word => {
+        const range = document.createRange();
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        return new Set([...range.getClientRects()].map(r => r.top)).size > 1;
+    }).map(word => word[0]);
+}"""
+# As JupyterLab has it.
+ANYWHERE = ".jp-OutputArea-output pre { word-break: break-all; white-space: pre-wrap; }"
+
+
+@pytest.mark.slow
+def test_printed_lines_break_between_words(page):
+    printed = "one layer: 35 snapshots over 500 steps, two million tokens of text"
+    body = f"""<style>{{css}}</style><div class=jp-Notebook style="width:190px">
+        <div class=jp-OutputArea-output><pre>{printed}</pre></div></div>"""
+    page.set_content(body.format(css=ANYWHERE))
+    assert page.evaluate(WORDS)
+    page.set_content(body.format(css=dark_css() + ANYWHERE))
+    assert page.evaluate(WORDS) == []
+
+
 def turned(color: str) -> str:
     """What `invert(0.93) hue-rotate(180deg)` makes of a colour, by the CSS standard."""
     inverted = rgb(color) / 255 * (1 - 2 * 0.93) + 0.93

@@ -80,10 +80,14 @@ def dark_css() -> str:
 
     Plotly's figures, explorers and views of attention know no theme. They are drawn for
     light pages; on dark ones their lightness is turned round and their hues stay.
+    And where JupyterLab would break printed lines at any letter, they break between
+    words.
     """
     lines = [
         "/* Colours of symbols in formulas, and figures, on dark pages; written by",
         "   `python3 -m utils sync` from utils/pictures/formulas.py. */",
+        ".jp-Notebook .jp-OutputArea-output pre "
+        "{ word-break: normal; overflow-wrap: anywhere; }",
         f"{DARK} :is(.js-plotly-plot, .course-card) "
         "{ filter: invert(0.93) hue-rotate(180deg); }",
         f"{DARK} .course-card .course-card {{ filter: none; }}",  # not back again
