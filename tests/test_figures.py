@@ -402,6 +402,9 @@ def test_letters_stand_upright_and_longer_words_lie_on_their_sides():
     for labels, angle in ((letters, 0), (words, -90)):
         fig = figures.attention_heatmap(causal(7, 7), labels)
         assert fig.layout.xaxis.tickangle == angle
+    still = figures.attention_heatmap(causal(19, 19), [*"^abcdefghiabcdefghi"])
+    picture = figures.mimebundle(still)["image/svg+xml"]
+    assert not re.search(r"rotate[^>]*>[a-i^]</text>", picture)
 
 
 def test_the_curves_of_an_arm_share_a_colour_an_entry_and_a_part_of_the_sentence():

@@ -201,7 +201,7 @@ def _bars(trace: dict, x: Axis, y: Axis) -> list[str]:
 
 def _turned(x: Axis) -> bool:
     """Whether labels of the axis have to stand upright."""
-    return sum(len(label) + 2 for _, label in x.ticks()) * 6.5 > x.end - x.start
+    return sum(len(label) + 1 for _, label in x.ticks()) * 6.5 > x.end - x.start
 
 
 def _frame(x: Axis, y: Axis) -> list[str]:
