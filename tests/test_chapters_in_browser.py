@@ -91,6 +91,7 @@ def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     browser.open_notebook(page, address, chapter.name)
     browser.run_all(page)
     assert browser.errors(page) == []
+    check_saved_size(page, folder / chapter.name)
     check_figures(page)
     check_views(page)
     cells = nbformat.read(chapter, as_version=4).cells
@@ -105,6 +106,13 @@ def test_a_chapter_as_a_learner_meets_it(server, page, chapter):
     assert browser.errors(page) == []
     assert faults == []
     assert browser.outside_requests(page, address) == []
+
+
+def check_saved_size(page, path: Path) -> None:
+    """With all its outputs a chapter can be sent and put under version control."""
+    page.keyboard.press("Control+s")
+    wait_until(page, lambda: '"output_type"' in path.read_text("utf-8"), "it saves")
+    assert path.stat().st_size < 1_500_000
 
 
 def check_figures(page) -> None:

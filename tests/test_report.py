@@ -4,7 +4,6 @@ import csv
 import datetime
 import html
 import json
-import os
 import re
 import statistics
 from collections import Counter
@@ -17,7 +16,7 @@ from utils.checks import chapters, exercises_of, find_check, find_prediction
 from utils.launcher import report as command
 from utils.launcher.classroom.asking import guide_questions, questions
 from utils.launcher.classroom.counts import count, sentence_of
-from utils.launcher.classroom.learners import MOST_BYTES, find_learners
+from utils.launcher.classroom.learners import find_learners
 from utils.launcher.report import report
 
 
@@ -286,70 +285,6 @@ def test_names_can_be_left_out(made, tmp_path):
         assert html.escape(name) not in text
     numbers = {row["learner"] for row in rows(out / "learners.csv")}
     assert numbers == {f"Learner {n}" for n in range(1, 25)}
-
-
-HOSTILE = {
-    "deep": "[" * 200_000,
-    "numbers": '{"passed": {}, "hints": {"next_token": ' + "9" * 10_000 + "}}",
-    "bytes": b"\xff\xfe\x00\x01",
-    "empty": "",
-    "nested": '{"passed": {"next_token": {"a": 1}}, "record": {"exercises": []}}',
-    "nan": '{"passed": {}, "hints": {"next_token": NaN}}',
-    "huge": '{"passed": {}}' + " " * MOST_BYTES,
-    "times": json.dumps(
-        {
-            "record": {
-                "exercises": {
-                    "next_token": {
-                        "tries": [
-                            {"at": "2026-02-31T09:00Z", "status": "x", "mistake": None}
-                        ]
-                    }
-                }
-            }
-        }
-    ),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_states(tmp_path, name):
-    folder = tmp_path / "class"
-    folder.mkdir()
-    content = HOSTILE[name]
-    content = content.encode() if isinstance(content, str) else content
-    (folder / f"{name}.json").write_bytes(content)
-    (folder / "good.json").write_text('{"passed": {"next_token": "2026-03-02"}}')
-    out = report(folder).parent
-    found = {row["learner"]: row for row in rows(out / "learners.csv")}
-    assert set(found) == {name, "good"}
-    assert found["good"]["solved"] == "1"
-    assert found[name]["solved"] == "0"
-    assert found[name]["remarks"] or name == "times"
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and links here")
-def test_links_and_pipes_are_not_followed(tmp_path):
-    folder = tmp_path / "class"
-    folder.mkdir()
-    (tmp_path / "other.json").write_text('{"passed": {"next_token": "2026-03-02"}}')
-    (folder / "link.json").symlink_to(tmp_path / "other.json")
-    (folder / "loop").symlink_to(folder)
-    os.mkfifo(folder / "pipe.json")
-    learners = find_learners(folder)
-    assert [(one.name, one.state) for one in learners] == [
-        ("link", None),
-        ("pipe", None),
-    ]
-
-
-def test_other_json_is_passed_over(tmp_path):
-    folder = tmp_path / "class"
-    (folder / "ada" / ".vscode").mkdir(parents=True)
-    (folder / "ada" / ".vscode" / "settings.json").write_text("// a comment")
-    (folder / "ada" / "package.json").write_text('{"name": "x"}')
-    (folder / "ada" / "progress.json").write_text('{"passed": {}}')
-    assert [one.name for one in find_learners(folder)] == ["ada"]
 
 
 # --- Tables and command -------------------------------------------------------------

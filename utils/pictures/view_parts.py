@@ -114,8 +114,7 @@ def send_script() -> None:
     """Send circuitsvis to the page, once per kernel and again whenever a page asks.
 
     Goes through a widget that is never displayed, so no output cell holds anything.
-    Showing a view calls it; an explorer that puts a view's HTML on its own page calls
-    it first. Does nothing outside a notebook.
+    Showing a view or an explorer calls it. Does nothing outside a notebook.
     """
     global _loader
     with _lock:

@@ -20,6 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from utils.models.attention_only import as_bridge
 from utils.pictures import figures
+from utils.pictures.attention_view import send_script
 from utils.text.tokenizer import load_tokenizer
 from utils.training.display import answer_while_busy, asking_to_stop
 from utils.training.recipes import CHECKPOINTS, Recipe
@@ -420,6 +421,7 @@ class TrainingPanel(Explorer):
             handle.update(self._still_page(), raw=True)
 
     def _ipython_display_(self) -> None:
+        send_script()  # it also gives each slider its name
         handle = display(self._still_page(), raw=True, display_id=True)
         if handle is not None:
             self._handles.append(handle)

@@ -206,7 +206,6 @@ def head_gallery(
         place = order.index(_place_of(typed.value, names)) + by
         typed.value = names[order[place % len(order)]]
 
-    attention_view.send_script()
     higher, lower = button("Higher x"), button("Lower x")
     actions = {higher: lambda: step(-1), lower: lambda: step(1)}
     last = [on_row, tick] if top_pairs else [on_row]

@@ -121,8 +121,8 @@ def draw_sight(
     steps = [("1. Query", look), ("2. Key", match), ("3. Copy", f"{copy} {truth}")]
     html = f'<div style="margin-bottom:8px">{_strip(seen, words, position)}</div>'
     html += paragraph(
-        "Blue is attention. Black edge: query. Blue edge: where it looks most. Dashed "
-        "edge: the token one step before that."
+        "Blue is attention. Edge in the colour of the text: query. Blue edge: where it "
+        "looks most. Dashed edge: the token one step before that."
     )
     html += "".join(paragraph(f"{step}. {text}") for step, text in steps)
     rows = [(w, value) for w, (_, value) in zip(outputs, seen.outputs, strict=True)]

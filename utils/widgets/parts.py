@@ -20,6 +20,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from utils.pictures import figures
+from utils.pictures.attention_view import send_script
 from utils.pictures.colors import blend
 from utils.pictures.svg import static_svg
 from utils.text.tokens import visible
@@ -368,6 +369,7 @@ class Explorer:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
+        send_script()  # it also gives each slider its name
         still = f'<div id="{self._mark}">{self._still}</div>'
         display({"text/html": still, "text/plain": repr(self)}, raw=True)
         # Where widgets run, the still picture makes room for the live one.

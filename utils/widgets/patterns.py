@@ -82,6 +82,5 @@ def pattern_browser(
         view = draw_patterns(patterns, token_strings(own, tokens[0].tolist()), chosen)
         return Page(view.html, view.description, card=False)
 
-    attention_view.send_script()
     show = button("Show")
     return Explorer([[box], [layers, show]], draw, {show: lambda: None})
