@@ -287,6 +287,21 @@ log_probs = scores[0].log_softmax(-1)"""
     return [first, *kinds * 3]
 
 
+def check_width_comes_back(page) -> None:
+    """A pattern becomes small with its page, and large again."""
+    pattern = """[data-course-view*='"AttentionPattern"']"""
+    canvas = page.locator(f".jp-Notebook {pattern} canvas").first
+
+    def width() -> float:
+        return canvas.evaluate("canvas => canvas.getBoundingClientRect().width")
+
+    wide = width()
+    page.set_viewport_size({"width": 700, "height": 800})
+    wait_until(page, lambda: width() < 0.8 * wide, "the pattern is small")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    wait_until(page, lambda: abs(width() - wide) < 2, "the pattern is large again")
+
+
 def test_hostile_tokens_only_appear(server, page):
     """Twelve views of tags and quotes do nothing; saved, they stay small; reopened
     without a kernel, the still pictures are there."""
@@ -307,6 +322,7 @@ def test_hostile_tokens_only_appear(server, page):
     # keeps < apart from what follows it.
     texts = [text.replace("\u2060", "") for text in views.all_text_contents()]
     assert sum("</script>" in text and "onerror=" in text for text in texts) == 6
+    check_width_comes_back(page)
     page.keyboard.press("Control+s")
     saved = folder / "views.ipynb"
     wait_until(page, lambda: "data-course-view" in saved.read_text("utf-8"), "it saves")

@@ -71,6 +71,15 @@ function nameCanvases(box) {
     canvas.setAttribute("aria-label", words ?? "Attention pattern");
 }
 
+// A large pattern's frame is as wide as its canvas, and the canvas follows the frame:
+// narrow once, for a narrow page, both would stay so.
+function widenFrames(box) {
+  for (const canvas of box.querySelectorAll("canvas")) {
+    const frame = canvas.parentElement;
+    if (frame.style.width === "initial") frame.style.width = "100%";
+  }
+}
+
 // ipywidgets writes a slider's name beside it and does not tell its handle.
 function nameSliders() {
   for (const handle of document.querySelectorAll(".noUi-handle:not([aria-label])")) {
@@ -79,14 +88,16 @@ function nameSliders() {
   }
 }
 
-function keepReadable(box) {
+function improve(box) {
   makeReadable(box);
   nameCanvases(box);
+  widenFrames(box);
+}
+
+function keepImproved(box) {
+  improve(box);
   const changes = { subtree: true, childList: true, attributeFilter: ["style"] };
-  new MutationObserver(() => {
-    makeReadable(box);
-    nameCanvases(box);
-  }).observe(box, changes);
+  new MutationObserver(() => improve(box)).observe(box, changes);
 }
 
 async function show(place) {
@@ -102,7 +113,7 @@ async function show(place) {
   place.replaceChildren(box);
   const { CircuitsVis } = window;
   CircuitsVis.render(box.id, CircuitsVis[view.component], view.props);
-  keepReadable(box);
+  keepImproved(box);
   place.dataset.shown = "live";
   setTimeout(() => {
     addKeys(box);
