@@ -68,7 +68,7 @@ def jupyter(
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def _command(folder: Path, port: int) -> list[str]:

@@ -723,25 +723,19 @@ def test_whole_files_run_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cores", "gigabytes", "words", "workers"),
+    ("cores", "words", "workers"),
     [
-        (2, 24, [], "3"),
-        (2, 8, [], "2"),
-        (2, None, [], "2"),
-        (64, 256, ["-m", "not slow"], "4"),
-        (1, 24, [], None),
-        (None, 24, [], None),
-        (8, 24, ["-n0"], None),
-        (8, 24, ["-n", "3"], None),
-        (8, 24, ["tests", "--pdb"], None),
+        (2, [], "2"),
+        (64, ["-m", "not slow"], "4"),
+        (1, [], None),
+        (None, [], None),
+        (8, ["-n0"], None),
+        (8, ["-n", "3"], None),
+        (8, ["tests", "--pdb"], None),
     ],
 )
-def test_a_test_process_for_each_core_and_one_where_memory_allows(
-    cores, gigabytes, words, workers, monkeypatch
-):
+def test_as_many_test_processes_as_cores(cores, words, workers, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    bytes_there = None if gigabytes is None else gigabytes << 30
-    monkeypatch.setattr(suite, "memory", lambda: bytes_there)
     given = suite.side_by_side(words)
     assert given[:2] == (["-n", workers] if workers else [])
 

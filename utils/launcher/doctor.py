@@ -21,7 +21,7 @@ from typing import NamedTuple
 from utils.launcher import environment
 from utils.launcher.environment import ROOT
 
-__all__ = ["Finding", "findings", "main", "memory", "pinned", "report"]
+__all__ = ["Finding", "findings", "main", "pinned", "report"]
 
 GIB = 2**30
 INSTALL_AGAIN = "delete the folder .venv and run: python3 -m utils lab"
@@ -82,17 +82,10 @@ def _environment() -> Finding:
     return Finding(f"environment .venv: {now}", "run: python3 -m utils lab")
 
 
-def memory() -> int | None:
-    """Bytes of memory that this computer has; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def _memory() -> Finding:
-    total = memory()
-    if total is None:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
         return Finding("memory: not known on this system")
     what = f"memory: {total / GIB:.1f} GB in all"
     if total < 3.5 * GIB:

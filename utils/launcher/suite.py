@@ -12,13 +12,11 @@ import tempfile
 from pathlib import Path
 
 from utils.launcher import environment
-from utils.launcher.doctor import memory
 from utils.launcher.environment import ROOT
 
 __all__ = ["main", "side_by_side", "slowest", "test_environment", "without_network"]
 
 OFFLINE = ROOT / "tests" / "offline"
-EACH = 4 << 30  # bytes that a process with its tests' browsers and kernels may take
 # Listens and connects on this computer, and sees nothing beyond it.
 PROBE = """
 import socket
@@ -91,10 +89,8 @@ def side_by_side(argv: list[str]) -> list[str]:
     A file is never divided: its tests share models, a notebook's cells share a kernel.
     Files begin in their order, because the long ones are not those with most tests.
     """
-    cores, most = os.cpu_count() or 1, (memory() or 0) // EACH
-    # One more than cores, because some tests wait for servers, browsers and processes.
-    workers = min(cores + 1 if cores < most else cores, 4)
-    if cores == 1 or any(
+    workers = min(os.cpu_count() or 1, 4)
+    if workers == 1 or any(
         word.startswith(("-n", "--num", "--pdb", "--trace")) for word in argv
     ):
         return []
